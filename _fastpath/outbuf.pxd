@@ -1,0 +1,19 @@
+from libc.stdint cimport uint8_t
+
+
+cdef enum:
+    RETAINED_SIZE_MAX = 262144    # what an empty buffer may keep allocated
+
+
+cdef class OutBuf:
+    # `data[:size]` is the content. Both may be read directly; any call may move `data`.
+    cdef uint8_t *data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+
+    cdef int append(self, const uint8_t *data, Py_ssize_t size) except -1
+    cdef uint8_t *reserve(self, Py_ssize_t size) except NULL
+    cdef int commit(self, Py_ssize_t size) except -1
+    cdef int truncate(self, Py_ssize_t size) except -1
+    cdef void clear(self) noexcept
+    cdef bytes take(self)
