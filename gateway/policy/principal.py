@@ -1,0 +1,61 @@
+"""The authenticated identity, as every layer above `identity` sees it.
+
+Identity is issuer plus subject. The user name a client sends is a requested profile and never
+appears here; groups carry the id of the issuer that vouched for them, so that one issuer cannot
+hand out the groups of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """One verified token's identity; `groups` are `issuer-id:group`."""
+
+    issuer_id: str
+    issuer: str
+    subject: str
+    groups: tuple[str, ...]
+    token_id: str | None
+    expires_at: float
+    issued_at: float
+    agent: str | None = None
+    run_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        """`issuer|subject`, unambiguous because a bar inside the issuer is escaped."""
+        return f"{self.issuer.replace('|', '%7C')}|{self.subject}"
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return a plain dict for the channel between processes."""
+        return {
+            "issuer_id": self.issuer_id,
+            "issuer": self.issuer,
+            "subject": self.subject,
+            "groups": list(self.groups),
+            "token_id": self.token_id,
+            "expires_at": self.expires_at,
+            "issued_at": self.issued_at,
+            "agent": self.agent,
+            "run_id": self.run_id,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Principal:
+        """Rebuild what `to_wire` gave; raises KeyError when a field is missing."""
+        return cls(
+            issuer_id=wire["issuer_id"],
+            issuer=wire["issuer"],
+            subject=wire["subject"],
+            groups=tuple(wire["groups"]),
+            token_id=wire["token_id"],
+            expires_at=wire["expires_at"],
+            issued_at=wire["issued_at"],
+            agent=wire["agent"],
+            run_id=wire["run_id"],
+        )
