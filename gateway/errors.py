@@ -7,34 +7,15 @@ not leave the gateway goes into `reason`, which only the audit trail sees.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
+from gateway.text import clean_text as clean_text
+from gateway.text import quote_name as quote_name
+
 Severity = Literal["ERROR", "FATAL"]
-Retry = Literal[
-    "never", "later", "same_statement_later", "after_change", "new_login", "reconnect"
-]
-
-ERROR_TEXT_BYTES_MAX: Final = 300
-# Drivers, terminals and log viewers act on these: C0 and C1 controls, line and paragraph
-# separators, and the marks that reorder text for the reader.
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]+")
-
-
-def quote_name(*parts: str) -> str:
-    """Return the dotted name of `parts`, each quoted as PostgreSQL quotes an identifier."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
-
-
-def clean_text(text: str, bytes_max: int = ERROR_TEXT_BYTES_MAX) -> str:
-    """Return `text` as one line without control characters, cut to `bytes_max` of UTF-8."""
-    line = _CONTROL.sub(" ", text).strip()
-    encoded = line.encode()
-    if len(encoded) <= bytes_max:
-        return line
-    return encoded[: bytes_max - 3].decode(errors="ignore") + "..."
+Retry = Literal["never", "later", "same_statement_later", "after_change", "new_login", "reconnect"]
 
 
 class GatewayError(Exception):
@@ -96,7 +77,7 @@ class ClientError(GatewayError):
     """Becomes exactly one ErrorResponse.
 
     `message`, `hint` and `facts` are sent: the caller quotes identifiers in them with
-    `quote_name` and puts no row value and nothing a principal may not see there. `reason` is
+    `gateway.text.quote_name` and puts no row value and nothing a principal may not see there. `reason` is
     recorded and never sent. `position` counts characters of the statement from 1.
     """
 
@@ -105,10 +86,11 @@ class ClientError(GatewayError):
     severity: ClassVar[Severity] = "ERROR"
     retry: ClassVar[Retry] = "never"
     default_hint: ClassVar[str] = ""
+    fixed_message: ClassVar[str] = ""  # where any other words would help an attacker
 
     def __init__(
         self,
-        message: str,
+        message: str = "",
         *,
         hint: str = "",
         facts: Mapping[str, object] | None = None,
@@ -116,10 +98,11 @@ class ClientError(GatewayError):
         position: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint or self.default_hint
-        self.facts: dict[str, object] = dict(facts or {})
-        self.reason = reason
+        fixed = bool(self.fixed_message)
+        self.message = self.fixed_message or message
+        self.hint = self.default_hint if fixed else hint or self.default_hint
+        self.facts: dict[str, object] = {} if fixed else dict(facts or {})
+        self.reason = reason or (message if fixed else "")
         self.position = position
 
     @property
@@ -130,24 +113,6 @@ class ClientError(GatewayError):
     def text(self) -> str:
         """Return the first line of the ErrorResponse: identifier, message, at most 300 bytes."""
         return clean_text(f"{self.wire_id} {self.message}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own pickling replays positional arguments only and would drop the rest.
-        kwargs = {
-            "hint": self.hint,
-            "facts": self.facts,
-            "reason": self.reason,
-            "position": self.position,
-        }
-        return (_rebuild, (type(self), self.message, kwargs))
-
-
-def _rebuild(cls: type[ClientError], message: str, kwargs: dict[str, object]) -> ClientError:
-    error = cls.__new__(cls)
-    Exception.__init__(error, message)
-    error.message = message
-    error.__dict__.update(kwargs)
-    return error
 
 
 # --- PN1xx: the connection never becomes a session ---------------------------------------
@@ -165,18 +130,7 @@ class TokenInvalid(ClientError):
     severity = "FATAL"
     retry = "new_login"
     default_hint = "Send a current token of an accepted issuer as the password."
-    fixed_message: ClassVar[str] = "authentication failed: the token was not accepted"
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        hint: str = "",  # noqa: ARG002  a hint could tell which check failed
-        facts: Mapping[str, object] | None = None,  # noqa: ARG002  likewise
-        reason: str = "",
-        position: int | None = None,  # noqa: ARG002  no statement yet
-    ) -> None:
-        super().__init__(self.fixed_message, reason=reason or message)
+    fixed_message = "authentication failed: the token was not accepted"
 
 
 class TokenExpired(TokenInvalid):

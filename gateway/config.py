@@ -1,0 +1,342 @@
+"""The configuration: one frozen tree, checked as a whole before anything starts.
+
+Order: defaults < file < environment < flag. A value that cannot be used is a `ConfigError`
+naming the place it was written. Secrets are never here, only where to find them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from gateway import config_values as kinds
+from gateway import limits
+from gateway.config_build import Builder, Resolved
+from gateway.config_source import KeyPath, Sources
+from gateway.config_values import is_loopback, named_sections, section, setting
+
+ALGORITHMS: Final = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip  # asymmetric only: with HS* the issuer's public key would be the signing key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where clients connect."""
+
+    postgres: tuple[str, ...] = setting(
+        kinds.addresses(),
+        "Addresses or absolute socket paths that speak the PostgreSQL protocol.",
+        default="127.0.0.1:6433",
+    )
+    tls_cert: Path | None = setting(
+        kinds.optional_path(), "Certificate chain in PEM for client connections.", default=""
+    )
+    tls_key: Path | None = setting(
+        kinds.optional_path(), "Private key in PEM that belongs to `tls_cert`.", default=""
+    )
+    require_tls: bool = setting(
+        kinds.boolean(),
+        "Refuse logins without TLS, except from loopback and Unix sockets.",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How many processes share the work."""
+
+    count: int = setting(
+        kinds.integer(1, limits.WORKERS_MAX, auto=limits.usable_cpus),
+        "Data-plane processes; `auto` is the CPUs this process may use, by affinity and cgroup.",
+        default="auto",
+    )
+    analyzers: int = setting(
+        kinds.integer(1, limits.ANALYZERS_MAX),
+        "Processes that parse and judge statements.",
+        default=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """How server connections are shared."""
+
+    mode: str = setting(
+        kinds.choice("transaction", "session"),
+        "`transaction` returns a server connection after each transaction (session state pins "
+        "it); `session` keeps it for the client's life.",
+        default="transaction",
+    )
+    size: int = setting(
+        kinds.integer(1, limits.POOL_SIZE_MAX),
+        "Server connections per worker, target and role.",
+        default=20,
+    )
+    wait_s: float = setting(
+        kinds.duration(0.0, limits.POOL_WAIT_S_MAX),
+        "How long a statement waits for a server connection before PN106.",
+        default="10s",
+        key="wait",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The HTTP API and who may use it."""
+
+    listen: str = setting(
+        kinds.address(),
+        "Address of the HTTP API and approvals page. It speaks plain HTTP: keep it on loopback "
+        "or behind a proxy that adds TLS.",
+        default="127.0.0.1:8433",
+    )
+    reviewers: tuple[str, ...] = setting(
+        kinds.strings(), "Policy groups that may decide approvals.", default=[]
+    )
+    admins: tuple[str, ...] = setting(
+        kinds.strings(), "Policy groups that may administer the gateway.", default=[]
+    )
+    auditors: tuple[str, ...] = setting(
+        kinds.strings(), "Policy groups that may read the audit trail.", default=[]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Where a password is found; never the password."""
+
+    kind: Literal["env", "file", "command", "none"]
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CredentialKeys:
+    env: str | None = setting(
+        kinds.optional_string(), "Environment variable that holds the password.", default=""
+    )
+    file: Path | None = setting(
+        kinds.optional_path(must_exist=False), "File that holds the password.", default=""
+    )
+    command: str | None = setting(kinds.command(), "Command that prints the password.", default="")
+
+    def build(self) -> Credential:
+        """Return the one credential these keys name; raises ValueError for two."""
+        given: list[Credential] = []
+        if self.env:
+            given.append(Credential("env", self.env))
+        if self.file:
+            given.append(Credential("file", str(self.file)))
+        if self.command:
+            given.append(Credential("command", self.command))
+        if len(given) > 1:
+            msg = f"give one of env, file or command, not {len(given)}"
+            raise ValueError(msg)
+        return given[0] if given else Credential("none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """The server role each level of rights runs as."""
+
+    read: str | None = setting(
+        kinds.optional_string(), "Role set for statements under a read grant.", default=""
+    )
+    write: str | None = setting(
+        kinds.optional_string(), "Role set for statements under a write grant.", default=""
+    )
+    admin: str | None = setting(
+        kinds.optional_string(), "Role set for statements under an admin grant.", default=""
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One database that clients reach by the target's name."""
+
+    name: str
+    host: str = setting(
+        kinds.string(empty=False), "Host name, address, or directory of a Unix socket."
+    )
+    port: int = setting(kinds.integer(1, 65_535), "Port of the server.", default=5432)
+    database: str = setting(kinds.string(empty=False), "Database on the server.")
+    tls: str = setting(
+        kinds.choice("disable", "require", "verify-ca", "verify-full"),
+        "TLS to the server; not used on a Unix socket.",
+        default="verify-full",
+    )
+    tls_ca: Path | None = setting(
+        kinds.optional_path(),
+        "Certificate authorities in PEM; empty means the system's.",
+        default="",
+    )
+    user: str = setting(kinds.string(empty=False), "Login role on the server.")
+    credential: Credential = section(
+        _CredentialKeys,
+        "Where the login role's password is found.",
+        build=_CredentialKeys.build,
+        default=lambda: Credential("none"),
+    )
+    roles: Roles = section(Roles, "SET ROLE per level; without one the login role serves it.")
+    allow_superuser: bool = setting(
+        kinds.boolean(),
+        "Accept a login role with superuser rights; recorded in the audit trail.",
+        default=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """One party whose tokens prove an identity."""
+
+    id: str
+    kind: str = setting(
+        kinds.choice("oidc", "local"),
+        "`oidc` verifies an identity provider's tokens; `local` mints its own, for development.",
+        default="oidc",
+    )
+    issuer: str = setting(
+        kinds.string(empty=False), "Exact value of the `iss` claim; for oidc the discovery URL."
+    )
+    audiences: tuple[str, ...] = setting(
+        kinds.strings(least=1), "Accepted `aud` values.", default=["postern"]
+    )
+    algorithms: tuple[str, ...] = setting(
+        kinds.strings(least=1, allowed=ALGORITHMS),
+        "Accepted signature algorithms.",
+        default=["RS256", "ES256", "EdDSA"],
+    )
+    groups_claim: str = setting(
+        kinds.string(empty=False),
+        "Claim that lists the groups; dots reach into nested claims.",
+        default="groups",
+        key="groups.claim",
+    )
+    jwks_file: Path | None = setting(
+        kinds.optional_path(), "Key set from a file instead of discovery.", default=""
+    )
+    required_claims: Mapping[str, object] = setting(
+        kinds.claims(), "Claims that must be present with exactly these values.", default={}
+    )
+    max_age_s: float = setting(
+        kinds.duration(60.0, limits.TOKEN_AGE_S_MAX),
+        "Oldest accepted `iat`.",
+        default="24h",
+        key="max_age",
+    )
+    leeway_s: float = setting(
+        kinds.duration(0.0, limits.LEEWAY_S_MAX),
+        "Clock difference allowed between the issuer and this host.",
+        default="30s",
+        key="leeway",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where approvals, sessions and activations are kept."""
+
+    url: str = setting(
+        kinds.url("postgresql"),
+        "Empty: SQLite in `data_dir`. A postgresql:// URL: shared by a fleet of gateways.",
+        default="",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """How much an audit record must survive before its statement runs."""
+
+    durability: str = setting(
+        kinds.choice("journal", "group"),
+        "`journal`: the loss of any process. `group`: the loss of the host, at the cost of one "
+        "disk flush of latency.",
+        default="journal",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything an operator sets."""
+
+    data_dir: Path = setting(
+        kinds.path(), "Directory for all state: journals, audit trail, store.",
+        default="postern-data",
+    )  # fmt: skip
+    policies: Path = setting(kinds.path(), "Directory of policy files.", default="policies")
+    listen: Listen = section(Listen, "Client connections.")
+    workers: Workers = section(Workers, "Processes.")
+    pool: Pool = section(Pool, "Server connections.")
+    control: Control = section(Control, "HTTP API, approvals page, roles of people.")
+    targets: Mapping[str, Target] = named_sections(
+        Target, "Databases, one table per name; clients give the name as `database`.", dict
+    )
+    issuers: tuple[Issuer, ...] = named_sections(
+        Issuer, "Token issuers, one `[[issuers]]` table each, named by `id`.", tuple
+    )
+    store: Store = section(Store, "Approvals, sessions and activations.")
+    audit: Audit = section(Audit, "The audit trail.")
+
+
+def load_config(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> Config:
+    """Return the configuration in force; raises ConfigError naming the place of the defect.
+
+    Relative paths start at the file's directory; from the environment and flags, at the
+    working directory.
+    """
+    return load_settings(path, environ, overrides)[0]
+
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> tuple[Config, Sequence[Resolved]]:
+    """Return the configuration and, for each setting, its value and source."""
+    sources = Sources(Config)
+    cwd = Path.cwd()
+    if path is not None:
+        sources.add_file(path)
+    sources.add_environment(environ, cwd)
+    sources.add_overrides(overrides or {}, cwd)
+    builder = Builder(sources, cwd if path is None else path.resolve().parent)
+    config = cast("Any", builder.build(Config))
+    _check(config, builder, sources)
+    return config, builder.resolved
+
+
+def _check(config: Config, builder: Builder, sources: Sources) -> None:
+    listen = config.listen
+    if (listen.tls_cert is None) != (listen.tls_key is None):
+        given, absent = ("cert", "key") if listen.tls_cert else ("key", "cert")
+        raise builder.error(("listen", f"tls_{given}"), f"tls_{absent} must be set as well")
+    exposed = [item for item in listen.postgres if not is_loopback(item)]
+    if exposed and listen.require_tls and listen.tls_cert is None:
+        message = f"{exposed[0]} is not loopback: set tls_cert and tls_key"
+        raise builder.error(("listen", "postgres"), message)
+    if len(config.targets) > limits.TARGETS_MAX:
+        raise builder.error(("targets",), f"more than {limits.TARGETS_MAX}")
+    if len(config.issuers) > limits.ISSUERS_MAX:
+        raise builder.error(("issuers",), f"more than {limits.ISSUERS_MAX}")
+    for target in config.targets.values():
+        where = ("targets", target.name, "tls")
+        if target.host.startswith("/") and sources.get(where) and target.tls != "disable":
+            raise builder.error(where, "a Unix socket carries no TLS; leave it out")
+    for issuer in config.issuers:
+        _check_issuer(issuer, config.issuers, builder)
+
+
+def _check_issuer(issuer: Issuer, others: Sequence[Issuer], builder: Builder) -> None:
+    where: KeyPath = ("issuers", issuer.id, "issuer")
+    twins = [other for other in others if other.issuer == issuer.issuer]
+    if twins[0] is not issuer:
+        raise builder.error(where, f"same as issuer {twins[0].id!r}; a token would fit both")
+    if issuer.kind == "local" or issuer.jwks_file is not None:
+        return
+    # Over plain HTTP anyone on the path hands us the keys of their choice.
+    secure = issuer.issuer.startswith("https://")
+    local = issuer.issuer.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+    if not secure and not local:
+        raise builder.error(where, "discovery needs an https:// URL, or set jwks_file")
