@@ -20,12 +20,11 @@ from typing import Any, cast
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.limits import IPC_FRAME_BYTES_MAX, IPC_PENDING_MAX
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Mapping[str, Any]]]
 
-FRAME_BYTES_MAX = 16 * 1024 * 1024
-PENDING_MAX = 1024
 IN_FLIGHT_PER_PEER_MAX = 4096
 DIAL_RETRY_S = 0.02
 
@@ -95,7 +94,7 @@ class _Frames(asyncio.Protocol):
         start = 0
         while len(received) - start >= _HEADER.size:
             size, request_id, status = _HEADER.unpack_from(received, start)
-            if size > FRAME_BYTES_MAX:
+            if size > IPC_FRAME_BYTES_MAX:
                 log.error("channel frame of %d bytes refused", size)
                 self._drop()
                 return
@@ -170,7 +169,7 @@ class Channel:
     that was sent when the connection broke raises `ChannelLost`, and the caller decides.
     """
 
-    def __init__(self, path: Path, *, pending_max: int = PENDING_MAX) -> None:
+    def __init__(self, path: Path, *, pending_max: int = IPC_PENDING_MAX) -> None:
         self.path = path
         self._pending_max = pending_max
         self._waiting = 0
@@ -180,7 +179,7 @@ class Channel:
 
     @classmethod
     async def connect(
-        cls, path: Path, *, pending_max: int = PENDING_MAX, timeout_s: float = 5.0
+        cls, path: Path, *, pending_max: int = IPC_PENDING_MAX, timeout_s: float = 5.0
     ) -> Channel:
         """Dial now; raises `ChannelTimeout` when nobody listens within `timeout_s`."""
         channel = cls(path, pending_max=pending_max)
@@ -196,7 +195,7 @@ class Channel:
         if self._waiting >= self._pending_max:
             raise ChannelBusy(f"{self._waiting} requests to {self.path.name} are pending")
         payload = orjson.dumps(message)
-        if len(payload) > FRAME_BYTES_MAX:
+        if len(payload) > IPC_FRAME_BYTES_MAX:
             raise ChannelError(f"request of {len(payload)} bytes is over the frame limit")
         self._waiting += 1
         try:

@@ -1,0 +1,55 @@
+"""Where the processes of one gateway meet inside its data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def run_dir(data_dir: Path) -> Path:
+    """Sockets, epochs and crash memory: worthless after the gateway has ended."""
+    return data_dir / "run"
+
+
+def lock_file(data_dir: Path) -> Path:
+    """Locked by the supervisor as long as any of its processes lives; holds its process id."""
+    return data_dir / "postern.pid"
+
+
+def epochs_file(data_dir: Path) -> Path:
+    """Generations and heartbeats, see `gateway.ipc.epochs`."""
+    return run_dir(data_dir) / "epochs"
+
+
+def crash_file(data_dir: Path) -> Path:
+    """Texts that took an analyzer down, see `gateway.ipc.crash_memory`."""
+    return run_dir(data_dir) / "crashes"
+
+
+def analyzer_socket(data_dir: Path, number: int) -> Path:
+    """Answers profile and decide requests."""
+    return run_dir(data_dir) / f"analyzer-{number}.sock"
+
+
+def worker_socket(data_dir: Path, number: int) -> Path:
+    """Takes cancel requests that arrived at another worker."""
+    return run_dir(data_dir) / f"worker-{number}.sock"
+
+
+def control_socket(data_dir: Path) -> Path:
+    """Answers approval, session and key requests."""
+    return run_dir(data_dir) / "control.sock"
+
+
+def journal_file(data_dir: Path, process: str) -> Path:
+    """Ring of audit records of one process, for example `worker-0`."""
+    return data_dir / "journal" / f"{process}.ring"
+
+
+def active_policy(data_dir: Path) -> Path:
+    """The activated bundle all processes read."""
+    return data_dir / "policy" / "active.json"
+
+
+def keys_dir(data_dir: Path) -> Path:
+    """Key sets of the issuers, one file each."""
+    return data_dir / "keys"
