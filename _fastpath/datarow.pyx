@@ -1,0 +1,370 @@
+"""Rewrite masked cells of DataRow messages on their way to the client.
+
+What is not masked moves in spans, whole rows of it where every masked cell is NULL. No Python
+object is made per row or cell, except for hash cells. Every length is checked against the frame:
+a server that breaks the format gets nothing through, not even the rows before.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcpy, memset
+
+from _fastpath.outbuf cimport OutBuf
+from _fastpath.wire cimport (
+    DATA_ROW, HEADER_SIZE, LENGTH_SIZE, NULL_CELL, load_be16, load_be32, store_be32
+)
+
+from typing import NamedTuple
+
+from _fastpath.errors import FrameError
+from _fastpath.maskcells import (
+    ACTION_FIXED, ACTION_HASH, ACTION_PARTIAL, CellMask, build_cell, fitting_kinds, mask_fits
+)
+
+__all__ = [
+    "CellMask", "ColumnDesc", "MaskPlan", "fitting_kinds", "mask_fits", "parse_row_description"
+]
+
+cdef enum:
+    CELL_CLEAR = 0
+    CELL_FIXED = 1
+    CELL_PARTIAL = 2
+    CELL_HASH = 3
+
+    COLUMNS_MAX = 1664        # MaxTupleAttributeNumber of every supported server
+    DESC_TAIL_SIZE = 18       # what follows a column's name in RowDescription
+    SLACK = 16                # short copies move whole blocks into the room behind the end
+    SHORT_COPY_MAX = 32
+
+cdef enum RowStatus:
+    ROW_REFUSED = -1
+    ROW_DONE = 0
+    ROW_NEEDS_HASH = 1
+
+
+cdef struct RowCursor:
+    const uint8_t *data       # the row's message, header included
+    Py_ssize_t size
+    Py_ssize_t pos            # next cell's length word
+    Py_ssize_t span           # first byte not copied yet
+    Py_ssize_t column
+    Py_ssize_t value_size     # of the cell at `pos` when a hash is needed
+
+
+class ColumnDesc(NamedTuple):
+    """One column as RowDescription tells it."""
+
+    name: bytes
+    table_oid: int
+    attnum: int
+    type_oid: int
+    typlen: int
+    typmod: int
+    format: int
+
+
+def parse_row_description(bytes payload not None):
+    """Read a RowDescription payload (without its header). Raises FrameError when malformed."""
+    cdef const uint8_t *data = payload
+    cdef const uint8_t *end
+    cdef Py_ssize_t size = len(payload)
+    cdef Py_ssize_t pos = 2
+    cdef Py_ssize_t name_size
+    cdef int count, column, format_code
+    if size < 2:
+        raise FrameError("RowDescription too short", 0, 2)
+    count = load_be16(data)
+    if not 0 <= count <= COLUMNS_MAX:
+        raise FrameError("RowDescription column count out of bounds", 0, COLUMNS_MAX)
+    columns = []
+    for column in range(count):
+        end = <const uint8_t *>memchr(data + pos, 0, <size_t>(size - pos)) if size > pos else NULL
+        if end == NULL:
+            raise FrameError("RowDescription column name does not end", pos)
+        name_size = end - (data + pos)
+        name = PyBytes_FromStringAndSize(<const char *>data + pos, name_size)
+        pos += name_size + 1
+        if size - pos < DESC_TAIL_SIZE:
+            raise FrameError("RowDescription column cut short", pos)
+        format_code = load_be16(data + pos + 16)
+        if format_code != 0 and format_code != 1:
+            raise FrameError("RowDescription names an unknown format", pos)
+        columns.append(ColumnDesc(
+            name, load_be32(data + pos) & 0xFFFFFFFF, load_be16(data + pos + 4),
+            load_be32(data + pos + 6) & 0xFFFFFFFF, load_be16(data + pos + 10),
+            load_be32(data + pos + 12), format_code,
+        ))
+        pos += DESC_TAIL_SIZE
+    if pos != size:
+        raise FrameError("RowDescription has bytes after its last column", pos)
+    return columns
+
+
+cdef inline Py_ssize_t char_size(const uint8_t *p, Py_ssize_t size) noexcept nogil:
+    """Return the size of the UTF-8 character at `p`, 0 when it is not one."""
+    cdef Py_ssize_t need, i
+    if size < 1:
+        return 0
+    if p[0] < 0x80:
+        return 1
+    if 0xC2 <= p[0] < 0xE0:
+        need = 2
+    elif 0xE0 <= p[0] < 0xF0:
+        need = 3
+    elif 0xF0 <= p[0] < 0xF5:
+        need = 4
+    else:
+        return 0
+    if size < need:
+        return 0
+    for i in range(1, need):
+        if p[i] & 0xC0 != 0x80:
+            return 0
+    return need
+
+
+cdef bint find_kept(
+    const Cell *cell, const uint8_t *value, Py_ssize_t size, Py_ssize_t *head, Py_ssize_t *tail
+) noexcept nogil:
+    """Find the sizes of the ends to keep; false when the value must be masked wholly.
+
+    Bytes that are no UTF-8 (a SQL_ASCII database) have no characters to count, so they are masked
+    wholly too. Needs 2 * kept characters from the front, so both ends never meet.
+    """
+    cdef Py_ssize_t pos = 0, count = 0, step, back
+    cdef Py_ssize_t need = 2 * (cell.keep_first + cell.keep_last)
+    head[0] = 0
+    while count < need:
+        step = char_size(value + pos, size - pos)
+        if step == 0:
+            return False
+        pos += step
+        count += 1
+        if count == cell.keep_first:
+            head[0] = pos
+    pos = size
+    for count in range(cell.keep_last):
+        back = 1
+        while back < 4 and back < pos and value[pos - back] & 0xC0 == 0x80:
+            back += 1
+        if back > pos or char_size(value + pos - back, back) != back:
+            return False
+        pos -= back
+    tail[0] = size - pos
+    return pos >= head[0]
+
+
+cdef inline void copy_short(
+    uint8_t *place, const uint8_t *source, Py_ssize_t size
+) noexcept nogil:
+    """Copy `size` bytes in blocks; may write SLACK bytes past the end and read as far."""
+    cdef Py_ssize_t done = 0
+    while done < size:
+        memcpy(place + done, source + done, SLACK)
+        done += SLACK
+
+
+cdef inline uint8_t *copy_span(
+    uint8_t *place, const uint8_t *source, Py_ssize_t size, Py_ssize_t readable
+) noexcept nogil:
+    if size <= SHORT_COPY_MAX and size + SLACK <= readable:
+        copy_short(place, source, size)
+    else:
+        memcpy(place, source, <size_t>size)
+    return place + size
+
+
+cdef uint8_t *put_partial(
+    const Cell *cell, const uint8_t *value, Py_ssize_t size, uint8_t *place
+) noexcept nogil:
+    """Write length word and masked value; return the place behind them."""
+    cdef Py_ssize_t head = 0, tail = 0
+    cdef uint8_t *start = place
+    if cell.strip_blanks:
+        while size and value[size - 1] == 0x20:
+            size -= 1
+    if not find_kept(cell, value, size, &head, &tail):
+        memcpy(place, cell.fixed, <size_t>cell.fixed_size)
+        return place + cell.fixed_size
+    place += LENGTH_SIZE
+    memcpy(place, value, <size_t>head)
+    place += head
+    memcpy(place, cell.filler, <size_t>cell.filler_size)
+    place += cell.filler_size
+    memcpy(place, value + size - tail, <size_t>tail)
+    place += tail
+    memset(place, 0x20, <size_t>cell.pad_size)
+    place += cell.pad_size
+    store_be32(start, <int>(place - start - LENGTH_SIZE))
+    return place
+
+
+cdef RowStatus advance(
+    const Cell *cells, Py_ssize_t column_count, RowCursor *row, uint8_t **out
+) noexcept nogil:
+    """Go on through the row until its end or the next hash cell, writing to `out`.
+
+    `out` must have room for the rest of the row, the plan's growth and SLACK. `span` stays behind
+    while nothing has to be replaced, so clear cells are copied with what precedes them.
+    """
+    cdef const Cell *cell
+    cdef uint8_t *place = out[0]
+    cdef Py_ssize_t pos = row.pos, size = row.size, column = row.column
+    cdef Py_ssize_t value_size
+    while column < column_count:
+        if size - pos < LENGTH_SIZE:
+            return ROW_REFUSED
+        value_size = load_be32(row.data + pos)
+        if value_size < 0:
+            if value_size != NULL_CELL:
+                return ROW_REFUSED
+            pos += LENGTH_SIZE
+            column += 1
+            continue
+        if size - pos - LENGTH_SIZE < value_size:
+            return ROW_REFUSED
+        cell = cells + column
+        if cell.action != CELL_CLEAR:
+            place = copy_span(place, row.data + row.span, pos - row.span, size - row.span)
+            if cell.action == CELL_HASH:
+                row.pos = row.span = pos
+                row.column = column
+                row.value_size = value_size
+                out[0] = place
+                return ROW_NEEDS_HASH
+            if cell.action == CELL_FIXED:
+                # The replacement is stored with SLACK bytes behind it.
+                copy_short(place, cell.fixed, cell.fixed_size)
+                place += cell.fixed_size
+            else:
+                place = put_partial(cell, row.data + pos + LENGTH_SIZE, value_size, place)
+            row.span = pos + LENGTH_SIZE + value_size
+        pos += LENGTH_SIZE + value_size
+        column += 1
+    if pos != size:
+        return ROW_REFUSED
+    place = copy_span(place, row.data + row.span, size - row.span, size - row.span)
+    out[0] = place
+    return ROW_DONE
+
+
+cdef class MaskPlan:
+    """How to mask the rows of one result, fixed when its RowDescription is seen."""
+
+    def __cinit__(self, columns):
+        cdef Py_ssize_t count = len(columns)
+        if count > COLUMNS_MAX:
+            raise ValueError(f"more than {COLUMNS_MAX} columns")
+        self.cells = <Cell *>calloc(<size_t>(count if count else 1), sizeof(Cell))
+        if self.cells == NULL:
+            raise MemoryError()
+        self.column_count = count
+        self.owners = []
+        self.hashers = [None] * count
+        self.is_clear = True
+
+    def __init__(self, columns):
+        cdef Py_ssize_t column
+        cdef Cell *cell
+        if len(columns) != self.column_count:
+            raise ValueError("columns changed while the plan was built")
+        for column, mask in enumerate(columns):
+            if mask is None:
+                continue
+            self.is_clear = False
+            cell = self.cells + column
+            built = build_cell(mask)
+            cell.action = built.action
+            self.hashers[column] = built.hasher
+            if built.action == ACTION_HASH:
+                continue
+            fixed = _with_length(built.fixed)
+            filler = built.filler + bytes(SLACK)
+            self.owners += (fixed, filler)
+            cell.fixed = <const uint8_t *>PyBytes_AS_STRING(fixed)
+            cell.fixed_size = PyBytes_GET_SIZE(fixed) - SLACK
+            if built.action == ACTION_PARTIAL:
+                cell.filler = <const uint8_t *>PyBytes_AS_STRING(filler)
+                cell.filler_size = PyBytes_GET_SIZE(filler) - SLACK
+                cell.keep_first = built.keep_first
+                cell.keep_last = built.keep_last
+                cell.strip_blanks = built.strip_blanks
+                cell.pad_size = max(
+                    0, built.pad_chars - built.keep_first - built.keep_last - cell.filler_size
+                )
+            self.growth_max += cell.fixed_size + cell.filler_size + cell.pad_size
+
+    def __dealloc__(self):
+        free(self.cells)
+
+    cdef int append_hashed(
+        self, Py_ssize_t column, const uint8_t *value, Py_ssize_t size, OutBuf out
+    ) except -1:
+        """Append length word and hash of one cell. The value is never part of an error."""
+        cdef uint8_t word[LENGTH_SIZE]
+        cdef bytes hashed
+        try:
+            hashed = self.hashers[column](PyBytes_FromStringAndSize(<const char *>value, size))
+        except (ValueError, OverflowError):
+            raise FrameError("cell is not a value of its type") from None
+        store_be32(word, <int>PyBytes_GET_SIZE(hashed))
+        out.append(word, LENGTH_SIZE)
+        out.append(<const uint8_t *>PyBytes_AS_STRING(hashed), PyBytes_GET_SIZE(hashed))
+        return 0
+
+    cdef int rewrite(self, const uint8_t *rows, Py_ssize_t size, OutBuf out) except -1:
+        """Append the masked form of `rows`, which must be complete DataRow messages."""
+        cdef RowCursor row
+        cdef RowStatus status
+        cdef Py_ssize_t pos = 0, length, start
+        cdef Py_ssize_t keep = out.size
+        cdef uint8_t *place
+        cdef uint8_t *first
+        try:
+            while pos < size:
+                length = load_be32(rows + pos + 1) if size - pos >= HEADER_SIZE + 2 else -1
+                if (
+                    rows[pos] != DATA_ROW or length < LENGTH_SIZE + 2 or size - pos - 1 < length
+                    or load_be16(rows + pos + HEADER_SIZE) != self.column_count
+                ):
+                    raise FrameError("DataRow does not match its result", pos)
+                row.data = rows + pos
+                row.size = length + 1
+                row.pos = HEADER_SIZE + 2
+                row.span = row.column = row.value_size = 0
+                start = out.size
+                while True:
+                    first = out.reserve(row.size - row.span + self.growth_max + 2 * SLACK)
+                    place = first
+                    status = advance(self.cells, self.column_count, &row, &place)
+                    if status == ROW_REFUSED:
+                        raise FrameError("DataRow cell lengths do not match the message", pos)
+                    out.commit(place - first)
+                    if status == ROW_DONE:
+                        break
+                    self.append_hashed(
+                        row.column, row.data + row.pos + LENGTH_SIZE, row.value_size, out
+                    )
+                    row.pos += LENGTH_SIZE + row.value_size
+                    row.span = row.pos
+                    row.column += 1
+                if out.size - start - 1 > 0x7FFFFFFF:
+                    raise FrameError("masked DataRow exceeds the protocol's length", pos)
+                store_be32(out.data + start + 1, <int>(out.size - start - 1))
+                pos += row.size
+        except BaseException:
+            out.truncate(keep)
+            raise
+        return 0
+
+    def rewrite_bytes(self, bytes rows not None):
+        """`rewrite` for Python callers. Raises FrameError and returns nothing on malformed rows."""
+        cdef OutBuf out = OutBuf()
+        self.rewrite(rows, len(rows), out)
+        return out.take()
+
+
+def _with_length(value):
+    """Return `value` as a cell with its length word, and SLACK bytes that may be read past it."""
+    length = NULL_CELL if value is None else len(value)
+    return length.to_bytes(LENGTH_SIZE, "big", signed=True) + (value or b"") + bytes(SLACK)
