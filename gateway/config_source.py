@@ -162,8 +162,6 @@ class Sources:
                 return self._places[path[:count]]
         return self._places.get((), "configuration")
 
-    # --- file -----------------------------------------------------------------------------
-
     def add_file(self, path: Path) -> None:
         """Take the values of a TOML file; raises ConfigError."""
         raw, lines = read_file(path)
@@ -253,8 +251,6 @@ class Sources:
         home = [k.dotted for k in self._known if k.path[-1] == path[-1]]
         hint = f"did you mean {home[0]}?" if home else f"known here: {', '.join(siblings)}"
         return f"unknown key {dotted}; {hint}"
-
-    # --- environment and flags ------------------------------------------------------------
 
     def add_environment(self, environ: Mapping[str, str], base: Path) -> None:
         """Take the values of every POSTERN_* variable; raises ConfigError."""

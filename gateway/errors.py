@@ -76,9 +76,9 @@ class InvariantError(GatewayError):
 class ClientError(GatewayError):
     """Becomes exactly one ErrorResponse.
 
-    `message`, `hint` and `facts` are sent: the caller quotes identifiers in them with
-    `gateway.text.quote_name` and puts no row value and nothing a principal may not see there. `reason` is
-    recorded and never sent. `position` counts characters of the statement from 1.
+    `message`, `hint` and `facts` are sent: the caller quotes identifiers with `quote_name` and
+    puts no row value and nothing a principal may not see there. `reason` is recorded and never
+    sent. `position` counts characters of the statement from 1.
     """
 
     id: ClassVar[str] = ""
@@ -113,9 +113,6 @@ class ClientError(GatewayError):
     def text(self) -> str:
         """Return the first line of the ErrorResponse: identifier, message, at most 300 bytes."""
         return clean_text(f"{self.wire_id} {self.message}")
-
-
-# --- PN1xx: the connection never becomes a session ---------------------------------------
 
 
 class TokenInvalid(ClientError):
@@ -192,9 +189,6 @@ class ProtocolViolation(ClientError):
     retry = "reconnect"
 
 
-# --- PN2xx: the session ends --------------------------------------------------------------
-
-
 class IdentityExpired(ClientError):
     """The token of a running session reached its expiry."""
 
@@ -222,9 +216,6 @@ class SessionIdle(ClientError):
     severity = "FATAL"
     retry = "reconnect"
     default_hint = "Reconnect when there is work to do."
-
-
-# --- PN3xx: the statement is refused ------------------------------------------------------
 
 
 class NotGranted(ClientError):
@@ -295,9 +286,6 @@ class Cancelled(ClientError):
     retry = "same_statement_later"
 
 
-# --- PN4xx: approvals ---------------------------------------------------------------------
-
-
 class ApprovalPending(ClientError):
     """The statement waits for a person's approval."""
 
@@ -331,9 +319,6 @@ class ApprovalDiffers(ClientError):
     sqlstate = "55000"
     retry = "after_change"
     default_hint = "Send exactly the approved statement and parameters, or ask again."
-
-
-# --- PN5xx: limits ------------------------------------------------------------------------
 
 
 class OverRows(ClientError):
@@ -370,9 +355,6 @@ class OverBudget(ClientError):
     sqlstate = "53400"
     retry = "later"
     default_hint = "SHOW postern.budget tells when it resets."
-
-
-# --- PN7xx: the gateway cannot keep its promises ------------------------------------------
 
 
 class AuditUnwritable(ClientError):

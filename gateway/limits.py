@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-# --- wire, from the client ----------------------------------------------------------------
+# Wire, from the client.
 STARTUP_BYTES_MAX: Final = 10_000  # PostgreSQL's own MAX_STARTUP_PACKET_LENGTH
 STARTUP_PARAMETERS_MAX: Final = 64
 PASSWORD_BYTES_MAX: Final = 20_000  # a 16 kB token plus the message around it
@@ -27,7 +27,7 @@ NAME_BYTES_MAX: Final = 1_024  # prepared statement and portal names
 CLIENT_BUFFER_BYTES_MAX: Final = 1 << 20  # unsent bytes to one client before the server pauses
 RETAINED_BUFFER_BYTES_MAX: Final = 256 << 10  # capacity an idle session may keep
 
-# --- statements and analysis --------------------------------------------------------------
+# Statements and analysis.
 STATEMENT_BYTES_MAX: Final = 1 << 20  # what is audited and analysed; above: PN308
 STATEMENT_DEPTH_MAX: Final = 200  # nesting of brackets and operators before parsing
 STATEMENTS_PER_STRING_MAX: Final = 100
@@ -38,7 +38,7 @@ DECISION_CACHE_ENTRIES_MAX: Final = 20_000  # per worker
 DECISION_CACHE_BYTES_MAX: Final = 64 << 20
 CRASHED_TEXTS_MAX: Final = 1_000  # digests of statements that took an analyzer down
 
-# --- server side --------------------------------------------------------------------------
+# Server side.
 DIAL_TIMEOUT_S: Final = 10.0
 CANCEL_TIMEOUT_S: Final = 5.0
 SERVER_MESSAGE_BYTES_MAX: Final = 1 << 30  # PostgreSQL's own limit on one message
@@ -52,7 +52,7 @@ POOL_WAITERS_MAX: Final = 5_000
 SECRET_BYTES_MAX: Final = 64 << 10
 SECRET_COMMAND_TIMEOUT_S: Final = 10.0
 
-# --- identity -----------------------------------------------------------------------------
+# Identity.
 TOKEN_CACHE_ENTRIES_MAX: Final = 10_000
 GROUPS_PER_TOKEN_MAX: Final = 500
 JWKS_BYTES_MAX: Final = 1 << 20
@@ -63,7 +63,7 @@ JWKS_STALE_S_MAX: Final = 86_400.0  # an issuer that is down is trusted no longe
 TOKEN_AGE_S_MAX: Final = 30 * 86_400.0
 LEEWAY_S_MAX: Final = 300.0
 
-# --- audit --------------------------------------------------------------------------------
+# Audit.
 JOURNAL_BYTES: Final = 64 << 20  # per worker; also the most that can wait for the writer
 JOURNAL_CONTROL_BYTES: Final = 8 << 20  # control and supervisor write little
 RECORD_BYTES_MAX: Final = 8 << 20  # 1 MiB of SQL escaped sixfold, plus its fields
@@ -75,7 +75,7 @@ WRITER_SYNC_S: Final = 0.005
 DISK_WARN_SHARE: Final = 0.90
 DISK_REFUSE_SHARE: Final = 0.97
 
-# --- processes and their channels ---------------------------------------------------------
+# Processes and their channels.
 WORKERS_MAX: Final = 256
 ANALYZERS_MAX: Final = 64
 IPC_FRAME_BYTES_MAX: Final = 16 << 20
@@ -87,7 +87,7 @@ RESPAWN_BURST_MAX: Final = 10  # starts of one process within RESPAWN_WINDOW_S b
 RESPAWN_WINDOW_S: Final = 30.0
 DRAIN_S: Final = 30.0
 
-# --- approvals and control ----------------------------------------------------------------
+# Approvals and control.
 APPROVALS_PENDING_MAX: Final = 10_000
 APPROVALS_PENDING_PER_PRINCIPAL_MAX: Final = 50
 APPROVAL_HOLD_S_MAX: Final = 300.0
@@ -96,7 +96,7 @@ COMMENT_BYTES_MAX: Final = 2_000
 HTTP_BODY_BYTES_MAX: Final = 1 << 20
 HTTP_PAGE_ITEMS_MAX: Final = 500
 
-# --- files --------------------------------------------------------------------------------
+# Files.
 CONFIG_BYTES_MAX: Final = 1 << 20
 TARGETS_MAX: Final = 1_000
 ISSUERS_MAX: Final = 64
