@@ -109,8 +109,9 @@ def build_notice(
 
 def _detail(err: ClientError) -> str:
     head: dict[str, object] = {"id": err.wire_id, "retry": err.retry}
-    # ASCII output: control characters and lone surrogates arrive escaped, so the line stays one.
-    detail = json.dumps({**head, **err.facts}, default=str, separators=(",", ":"))
+    # ASCII output: control characters and lone surrogates arrive escaped, so the line stays
+    # one. `head` twice: its keys come first, and no fact can stand in for them.
+    detail = json.dumps({**head, **err.facts, **head}, default=str, separators=(",", ":"))
     if len(detail) > _DETAIL_BYTES_MAX:
         detail = json.dumps({**head, "facts": "omitted"}, separators=(",", ":"))
     return detail

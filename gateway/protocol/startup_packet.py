@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gateway.errors import ProtocolViolation
+from gateway.limits import STARTUP_BYTES_MAX, STARTUP_PARAMETERS_MAX
 
 PROTOCOL_3_0 = 3 << 16
 PROTOCOL_3_2 = (3 << 16) | 2
-
-# PostgreSQL's own MAX_STARTUP_PACKET_LENGTH: no driver needs more, and it is held per
-# connection before we know who is asking.
-STARTUP_SIZE_MAX = 10_000
 
 _SSL_CODE = 80877103
 _GSSENC_CODE = 80877104
@@ -64,7 +61,7 @@ def startup_packet_size(buffer: bytes | bytearray | memoryview) -> int | None:
     if len(buffer) < 4:
         return None
     size: int = struct.unpack_from("!I", buffer)[0]
-    if not 8 <= size <= STARTUP_SIZE_MAX:
+    if not 8 <= size <= STARTUP_BYTES_MAX:
         _refuse("invalid length of startup packet", "startup_length")
     return size
 
@@ -120,6 +117,8 @@ def _parse_params(body: bytes) -> dict[str, str]:
         if name.lower() in seen:
             _refuse("duplicate parameter in startup packet", "startup_duplicate")
         seen.add(name.lower())
+        if len(seen) > STARTUP_PARAMETERS_MAX:
+            _refuse("too many parameters in startup packet", "startup_parameters")
         params[name] = value
     if pos != len(body):
         _refuse("bytes after the terminator of the startup packet", "startup_layout")
