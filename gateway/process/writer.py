@@ -1,0 +1,23 @@
+"""The writer process: journals to hash-chained segments. Its work is in `gateway.audit`."""
+
+from __future__ import annotations
+
+import signal
+
+from gateway.process.child import ChildContext
+
+
+def writer_main(context: ChildContext) -> None:
+    """Drain the journals until SIGTERM, then once more to the end."""
+    from gateway.audit.writer import AuditWriter
+
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    AuditWriter(context.data_dir).run(
+        lambda: stopping, lambda: context.epochs.beat(context.slot)
+    )
