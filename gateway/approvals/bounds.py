@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SQL_BYTES_MAX: Final = (
-    256 << 10
-)  # statement and parameters together: a person has to read them
+SQL_BYTES_MAX: Final = 256 << 10  # statement and parameters together: a person has to read them
 PARAMS_MAX: Final = 1_024
 NAMES_MAX: Final = 256  # objects, effects, approver groups, search_path entries
 NAME_BYTES_MAX: Final = 4_096

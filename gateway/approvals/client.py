@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 class Asking(Protocol):
     """What is needed of `gateway.ipc.channel.Channel`."""
 
-    async def request(
-        self, message: Mapping[str, Any], timeout_s: float
-    ) -> dict[str, Any]:
+    async def request(self, message: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send `message` and return the answer; raises ChannelError."""
         ...
 
@@ -67,9 +65,7 @@ class Answer:
 class ApprovalClient:
     """Talks to the approval desk in the control process. One per worker, used by all sessions."""
 
-    def __init__(
-        self, channel: Asking, *, worker: str = "", generation: int = 0
-    ) -> None:
+    def __init__(self, channel: Asking, *, worker: str = "", generation: int = 0) -> None:
         self._channel = channel
         self._worker = worker
         self._generation = generation
@@ -172,9 +168,7 @@ class ApprovalClient:
         return answer
 
 
-def answer_error(
-    state: ApprovalState, approval_id: str, comment: str = ""
-) -> ClientError:
+def answer_error(state: ApprovalState, approval_id: str, comment: str = "") -> ClientError:
     """Return the error that ends a held statement whose request stands at `state`.
 
     EXECUTING and later mean that another session used this approval up.
@@ -191,9 +185,7 @@ def answer_error(
     if state is ApprovalState.CANCELLED:
         return Cancelled(f"approval {approval_id} was cancelled", facts=facts)
     if state in {ApprovalState.EXPIRED, ApprovalState.REVOKED}:
-        return ApprovalExpired(
-            f"approval {approval_id} is {state.value.lower()}", facts=facts
-        )
+        return ApprovalExpired(f"approval {approval_id} is {state.value.lower()}", facts=facts)
     return ApprovalDiffers(
         f"approval {approval_id} is already used; send the statement again to ask anew",
         facts=facts,

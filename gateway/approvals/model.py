@@ -37,9 +37,7 @@ class Parameter:
 
     def to_wire(self) -> list[object]:
         """Encode for IPC: bytes have no place in JSON."""
-        text = (
-            None if self.value is None else base64.b64encode(self.value).decode("ascii")
-        )
+        text = None if self.value is None else base64.b64encode(self.value).decode("ascii")
         return [self.type_oid, self.format, text]
 
     @classmethod
@@ -87,11 +85,7 @@ class Terms:
             raise _invalid("approval")
         quorum = wire.get("quorum", 1)
         # A quorum below one would let a request approve itself.
-        if (
-            not isinstance(quorum, int)
-            or isinstance(quorum, bool)
-            or not 1 <= quorum <= NAMES_MAX
-        ):
+        if not isinstance(quorum, int) or isinstance(quorum, bool) or not 1 <= quorum <= NAMES_MAX:
             raise _invalid("approval.quorum")
         approvers = _names(wire, "from")
         if not approvers:
@@ -121,9 +115,7 @@ class ApprovalRequest:
     effects: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     transaction: str = ""  # isolation and access mode the statement would run in
-    catalog_version: str = (
-        ""  # when given, an approval dies with the catalog it was given for
-    )
+    catalog_version: str = ""  # when given, an approval dies with the catalog it was given for
     reason: str = ""
     ticket: str = ""
     session: str = ""
@@ -181,14 +173,10 @@ class ApprovalRequest:
             ticket=_name(wire, "ticket", required=False),
             session=_name(wire, "session", required=False),
         )
-        size = len(request.sql) + sum(
-            len(param.value or b"") for param in request.params
-        )
+        size = len(request.sql) + sum(len(param.value or b"") for param in request.params)
         # A reviewer must be able to see all of it: what cannot be shown whole is not approved.
         if size > SQL_BYTES_MAX:
-            raise Refusal(
-                RefusalCode.TOO_LARGE, "statement too long to be reviewed by a person"
-            )
+            raise Refusal(RefusalCode.TOO_LARGE, "statement too long to be reviewed by a person")
         return request
 
 
@@ -288,9 +276,7 @@ def _names(wire: Mapping[str, Any], key: str) -> tuple[str, ...]:
     values = wire.get(key, [])
     if not isinstance(values, list) or len(values) > NAMES_MAX:
         raise _invalid(key)
-    if not all(
-        isinstance(value, str) and len(value) <= NAME_BYTES_MAX for value in values
-    ):
+    if not all(isinstance(value, str) and len(value) <= NAME_BYTES_MAX for value in values):
         raise _invalid(key)
     return tuple(values)
 
