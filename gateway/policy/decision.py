@@ -18,18 +18,16 @@ Action = Literal["allow", "deny", "approve", "local"]
 Cache = Literal["fingerprint", "text", "never"]
 CACHES: tuple[Cache, ...] = ("fingerprint", "text", "never")  # from free to strict
 
-ErrorWire = TypedDict(
-    "ErrorWire",
-    {
-        "id": str,
-        "message": str,
-        "hint": str,
-        "facts": dict[str, Any],
-        "position": int | None,
-        # For the audit only, never sent to the client.
-        "reason": str,
-    },
-)
+class ErrorWire(TypedDict):
+    """A ClientError as plain data. `reason` is for the audit only and never sent."""
+
+    id: str
+    message: str
+    hint: str
+    facts: dict[str, Any]
+    position: int | None
+    reason: str
+
 
 ApprovalWire = TypedDict(
     "ApprovalWire",
@@ -40,6 +38,8 @@ ApprovalWire = TypedDict(
         "hold_s": float,
         "request_ttl_s": float,
         "grant_ttl_s": float,
+        # Why the guard held the statement, for the notice and the approver.
+        "because": list[str],
     },
 )
 
