@@ -192,7 +192,7 @@ class Sources:
             elif pattern not in self._prefixes:
                 raise ConfigError(where, self._unknown(there))
             elif isinstance(value, dict):
-                if len(there) == 2 and pattern[-1] == _WILDCARD:  # noqa: PLR2004  section, name
+                if len(there) == 2 and pattern[-1] == _WILDCARD:
                     self._add_name(there[0], key, where)
                 yield here, there, _TABLE
                 yield from self._flatten(value, here, there, file, lines)

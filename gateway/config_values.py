@@ -65,7 +65,7 @@ class Section:
     named: bool = False  # a table (or array of tables) of these, each with a name
 
 
-def setting(kind: Kind, text: str, *, default: object = REQUIRED, key: str = "") -> Any:  # noqa: ANN401  stands in for dataclasses.field
+def setting(kind: Kind, text: str, *, default: object = REQUIRED, key: str = "") -> Any:
     """Declare a dataclass field as a setting with help `text`."""
     metadata = {"setting": Setting(kind, text, default, key)}
     if default is REQUIRED:
@@ -79,12 +79,12 @@ def section(
     *,
     build: Callable[[Any], object] | None = None,
     default: Callable[[], object] | None = None,
-) -> Any:  # noqa: ANN401  stands in for dataclasses.field
+) -> Any:
     """Declare a dataclass field as a table of settings described by `keys`."""
     return field(metadata={"section": Section(keys, build, text)}, default_factory=default or keys)
 
 
-def named_sections(keys: type, text: str, default: Callable[[], object]) -> Any:  # noqa: ANN401  as above
+def named_sections(keys: type, text: str, default: Callable[[], object]) -> Any:
     """Declare a dataclass field as many tables described by `keys`, each with a name."""
     return field(
         metadata={"section": Section(keys, None, text, named=True)}, default_factory=default
@@ -99,7 +99,7 @@ def _need(condition: object, message: str) -> None:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         msg = f"expected a string, got {_toml_type(value)}"
-        raise ValueError(msg)  # noqa: TRY004  every refused value is the same error to the caller
+        raise ValueError(msg)
     _need("\0" not in value, "a NUL character is not allowed")
     return value
 
@@ -146,7 +146,7 @@ def boolean() -> Kind:
     def check(value: object) -> bool:
         if not isinstance(value, bool):
             msg = f"expected true or false, got {_toml_type(value)}"
-            raise ValueError(msg)  # noqa: TRY004  as in _string
+            raise ValueError(msg)
         return value
 
     def from_text(text: str) -> object:
@@ -166,7 +166,7 @@ def integer(least: int, most: int, *, auto: Callable[[], int] | None = None) -> 
             return min(most, max(least, auto()))
         if not isinstance(value, int) or isinstance(value, bool):
             msg = f"expected {words}, got {value!r}"
-            raise ValueError(msg)  # noqa: TRY004  as in _string
+            raise ValueError(msg)
         _need(least <= value <= most, f"expected {words}, got {value}")
         return value
 
@@ -198,7 +198,7 @@ def strings(*, least: int = 0, allowed: tuple[str, ...] = ()) -> Kind:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list):
             msg = f"expected a list of strings, got {_toml_type(value)}"
-            raise ValueError(msg)  # noqa: TRY004  as in _string
+            raise ValueError(msg)
         found = tuple(_string(item) for item in items)
         _need(all(found), "an empty string in the list")
         _need(len(found) >= least, f"expected at least {least} entry")
@@ -239,7 +239,7 @@ def claims() -> Kind:
     def check(value: object) -> Mapping[str, object]:
         if not isinstance(value, dict):
             msg = f"expected a table, got {_toml_type(value)}"
-            raise ValueError(msg)  # noqa: TRY004  as in _string
+            raise ValueError(msg)
         for name, wanted in value.items():
             _need(isinstance(wanted, str | int | bool), f"{name}: expected a plain value")
         return MappingProxyType(dict(value))

@@ -149,7 +149,7 @@ def _walk(base: Path, path: str, read: _QuotaReader) -> list[float]:
 
 def _quota_v2(place: Path) -> float | None:
     fields = _read_fields(place / "cpu.max")
-    if len(fields) != 2 or fields[0] == "max":  # noqa: PLR2004  "quota period"
+    if len(fields) != 2 or fields[0] == "max":
         return None
     return _ratio(fields[0], fields[1])
 

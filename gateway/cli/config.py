@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from gateway.cli.output import config_option, find_config, json_option, print_result
+from gateway.cli.reference import PAGES, render
 from gateway.config import load_settings
-from gateway.config_reference import render_reference
 
 
 @click.group()
@@ -20,7 +20,7 @@ def command() -> None:
 @command.command()
 @config_option
 @json_option
-def show(config_path: Path | None, as_json: bool) -> None:  # noqa: FBT001  click passes flags by name
+def show(config_path: Path | None, as_json: bool) -> None:
     """Print every setting, its value and where it came from. Secrets are never shown."""
     _, resolved = load_settings(find_config(config_path), os.environ)
     print_result(
@@ -32,6 +32,7 @@ def show(config_path: Path | None, as_json: bool) -> None:  # noqa: FBT001  clic
 
 
 @command.command()
-def reference() -> None:
-    """Print the reference of all settings as Markdown (docs/config.md)."""
-    click.echo(render_reference(), nl=False)
+@click.argument("page", type=click.Choice(list(PAGES)), default="config")
+def reference(page: str) -> None:
+    """Print one generated page of the documentation as Markdown."""
+    click.echo(render(page), nl=False)
