@@ -14,3 +14,14 @@ class FrameError(Exception):
         super().__init__(f"{message} at offset {offset}" + (f" (limit {limit})" if limit >= 0 else ""))
         self.offset = offset
         self.limit = limit
+
+
+class CrossCheckError(Exception):
+    """The server described another result than the one that was decided on.
+
+    `reason` is for the audit; the text names no value.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

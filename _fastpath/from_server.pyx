@@ -1,0 +1,605 @@
+"""The way back: match what a server sends against what it owes, mask rows, record results.
+
+One call per read. Bytes that need no change leave as spans of the read; a read without any
+change leaves as the very object that came. Whatever is not expected here breaks the connection:
+the server is hostile input too, and bytes that cannot be attributed go to nobody.
+"""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr
+
+from _fastpath.framing cimport FRAME_INCOMPLETE, FRAME_OK, FRAME_REFUSED, Frame, Run
+from _fastpath.framing cimport frame_next, frame_run
+from _fastpath.relay_state cimport (
+    EVENT_BACKLOG, EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC, EVENT_IDLE, RelayState,
+)
+from _fastpath.replies cimport (
+    MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END,
+    REPLY_DESCRIBE_PORTAL, REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_LOCAL, REPLY_PARSE,
+    REPLY_QUERY, REPLY_SYNC, Expected,
+)
+from _fastpath.datarow cimport MaskPlan
+from _fastpath.statements cimport Portal, Prepared, Verdict
+from _fastpath.wire cimport HEADER_SIZE, load_be32
+
+from _fastpath.errors import CrossCheckError, FrameError
+
+
+cdef enum:
+    FRAME_SIZE_MAX = 0x40000000       # PostgreSQL's own bound of 1 GB
+    # What is held until it is complete: a masked row, a description, an error.
+    HELD_SIZE_MAX = 0x8000000
+    BACKLOG_RESUME = 1024
+
+
+cdef class ServerSide(RelayState):
+    """Handles the server's bytes for the session that holds the connection."""
+
+    def from_server(self, bytes data not None):
+        """Take one read; return what goes to the client (bytes, maybe `data` itself, or None).
+
+        Sets `events`. After EVENT_BROKEN nothing more may be sent to this client from this
+        server; `fault` says why.
+        """
+        cdef bytes source = data
+        cdef Py_ssize_t size
+        if self.link.need or self.link.carry:
+            source = self._join(data)
+            if source is None:
+                return None
+        self._data = <const uint8_t *><char *>source
+        size = len(source)
+        self._kept_from = self._kept_to = 0
+        cdef Py_ssize_t end = self._walk(size)
+        if self.events & EVENT_BROKEN:
+            # What was judged before the breach may leave; nothing of it is unmasked.
+            end = size
+        if self.held_back and self.link.queue.count < BACKLOG_RESUME:
+            self.events |= EVENT_BACKLOG
+        if end < size:
+            self.link.carry = PyBytes_FromStringAndSize(<char *>self._data + end, size - end)
+        if self.link.is_idle():
+            self.events |= EVENT_IDLE
+        if self.to_client.size == 0:
+            if self._kept_from == self._kept_to:
+                return None
+            if self._kept_from == 0 and self._kept_to == size:
+                return source
+            return source[self._kept_from:self._kept_to]
+        self._flush_kept()
+        return self.to_client.take()
+
+    cdef bytes _join(self, bytes data):
+        """Complete the message that an earlier read left unfinished, or hold `data` as well."""
+        cdef bytes joined
+        cdef const uint8_t *start
+        if self.link.need == 0:
+            joined = self.link.carry + data
+            self.link.carry = b""
+            return joined
+        self.link.chunks.append(data)
+        self.link.chunks_size += len(data)
+        if self.link.chunks_size < self.link.need:
+            return None
+        joined = b"".join(self.link.chunks)
+        self.link.chunks = None
+        self.link.need = 0
+        return joined
+
+    cdef Py_ssize_t _walk(self, Py_ssize_t size) except -1:
+        """Handle every complete message; the offset of what must wait for more bytes."""
+        cdef Frame frame
+        cdef int status
+        cdef Py_ssize_t pos = 0, wanted
+        while pos < size and not self.events & EVENT_BROKEN:
+            if self.link.passing:
+                wanted = self.link.passing if self.link.passing < size - pos else size - pos
+                if self.link.passing_kept:
+                    self._keep(pos, pos + wanted)
+                self.link.passing -= wanted
+                pos += wanted
+                continue
+            status = frame_next(self._data, size, pos, FRAME_SIZE_MAX, &frame)
+            if status == FRAME_OK:
+                if frame.kind == c"D":
+                    pos = self._rows(pos, size)
+                else:
+                    self._message(frame.kind, pos, frame.end)
+                    pos = frame.end
+                continue
+            if status == FRAME_REFUSED:
+                self._broken("the server sent a message with an impossible length")
+                return size
+            if size - pos < HEADER_SIZE:
+                return pos
+            if self._begin_passing(pos, size):
+                pos += HEADER_SIZE
+                continue
+            wanted = 1 + <Py_ssize_t>load_be32(self._data + pos + 1)
+            if wanted > HELD_SIZE_MAX:
+                self._broken("the server sent a message larger than the gateway holds")
+                return size
+            self.link.need = wanted
+            self.link.chunks = [PyBytes_FromStringAndSize(<char *>self._data + pos, size - pos)]
+            self.link.chunks_size = size - pos
+            return size
+        return pos
+
+    cdef int _begin_passing(self, Py_ssize_t pos, Py_ssize_t size) except -1:
+        """Start to stream an incomplete message whose content nobody looks at: 1 when done."""
+        cdef Expected *head = self.link.queue.head()
+        cdef uint8_t kind = self._data[pos]
+        if head == NULL or head.mode != MODE_FORWARD:
+            return 0
+        if kind == c"D":
+            if self._plan_of(head) is not None or not head.has_plan:
+                return 0
+            head.rows += 1
+        elif kind != c"d" or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
+            return 0
+        head.bytes += load_be32(self._data + pos + 1) - 4
+        self._keep(pos, pos + HEADER_SIZE)
+        self.link.passing = load_be32(self._data + pos + 1) - 4
+        self.link.passing_kept = True
+        return 1
+
+    cdef MaskPlan _plan_of(self, Expected *head):
+        """The plan for the rows of `head`; sets `has_plan` when the shape was checked."""
+        cdef Portal portal
+        if head.kind == REPLY_EXECUTE:
+            portal = <Portal>head.subject
+            head.has_plan = portal.has_plan
+            return portal.plan
+        return self.query_plan
+
+    cdef Py_ssize_t _rows(self, Py_ssize_t pos, Py_ssize_t size) except -2:
+        """Move or mask a run of complete DataRows; the offset behind it."""
+        cdef Run run
+        cdef Expected *head = self.link.queue.head()
+        cdef MaskPlan plan
+        frame_run(self._data, size, pos, c"D", FRAME_SIZE_MAX, size, &run)
+        if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
+            self._broken("the server sent rows that nothing asked for")
+            return size
+        if head.mode != MODE_FORWARD:
+            return run.end
+        plan = self._plan_of(head)
+        if not head.has_plan:
+            self._broken("the server sent rows before their description was checked")
+            return size
+        head.rows += run.count
+        head.bytes += run.end - pos
+        if plan is None:
+            self._keep(pos, run.end)
+            return run.end
+        self._flush_kept()
+        try:
+            plan.rewrite(self._data + pos, run.end - pos, self.to_client)
+        except FrameError as error:
+            self._broken(f"the server sent a malformed row: {error}")
+            return size
+        return run.end
+
+    cdef int _message(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        if kind == c"Z":
+            return self._ready(start, end)
+        if kind == c"C" or kind == c"I" or kind == c"s":
+            return self._complete(kind, start, end)
+        if kind == c"T":
+            return self._row_description(start, end)
+        if kind == c"2":
+            return self._simple_reply(REPLY_BIND, start, end)
+        if kind == c"1":
+            return self._simple_reply(REPLY_PARSE, start, end)
+        if kind == c"n":
+            return self._no_data(start, end)
+        if kind == c"3":
+            return self._simple_reply(REPLY_CLOSE, start, end)
+        if kind == c"E":
+            return self._error(start, end)
+        if kind == c"t":
+            return self._parameter_description(start, end)
+        if kind == c"N":
+            if self.filters_errors:
+                return self._emit_filtered(c"N", start, end)
+            return self._keep(start, end)
+        if kind == c"A":
+            # LISTEN is decided like any statement and pins, so this is the session's own.
+            return self._keep(start, end) if self.pin is not None else 0
+        if kind == c"S":
+            if self.status_observer(self._payload(start, end)):
+                self._keep(start, end)
+            return 0
+        if kind == c"d" or kind == c"c":
+            return self._copy_out(kind, start, end)
+        if kind == c"G" or kind == c"H":
+            return self._copy_begins(kind, start, end)
+        return self._broken("the server sent a message of a type that has no place here")
+
+    cdef int _copy_out(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
+            return self._broken("the server sent COPY data that nothing asked for")
+        if kind == c"d":
+            head.bytes += end - start
+        return self._keep(start, end)
+
+    cdef int _copy_begins(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        cdef Py_ssize_t index = 1
+        cdef Verdict verdict
+        if head == NULL or head.mode != MODE_FORWARD or (
+            head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY
+        ):
+            return self._broken("the server started a COPY that nothing asked for")
+        verdict = (<Portal>head.subject).verdict if head.kind == REPLY_EXECUTE else (
+            <Verdict>head.subject
+        )
+        if not (verdict.copy_in if kind == c"G" else verdict.copy_out):
+            return self._broken("the server started a COPY that was not decided")
+        if kind == c"G":
+            self.link.copy_in = True
+            # Until CopyDone or CopyFail the server ignores Sync: those already sent are not
+            # answered (protocol-flow, "COPY Operations").
+            while index < self.link.queue.count:
+                if self.link.queue.at(index).kind == REPLY_COPY_END:
+                    break
+                if self.link.queue.at(index).kind == REPLY_SYNC:
+                    self.link.queue.remove(index)
+                    self.link.owed -= 1
+                else:
+                    index += 1
+            self.link.copy_end_sent = index < self.link.queue.count
+            if head.kind == REPLY_EXECUTE:
+                self.link.sync_pending = not self._has_sync()
+        return self._keep(start, end)
+
+    cdef bint _has_sync(self) noexcept:
+        cdef Py_ssize_t index
+        for index in range(self.link.queue.count):
+            if self.link.queue.at(index).kind == REPLY_SYNC:
+                return True
+        return False
+
+    cdef int _parameter_description(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        if head == NULL or head.kind != REPLY_DESCRIBE_STATEMENT:
+            return self._broken("the server described parameters that nothing asked for")
+        return self._keep(start, end) if head.mode == MODE_FORWARD else 0
+
+    cdef int _row_description(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        cdef Portal portal
+        if head == NULL:
+            return self._broken("the server described a result that nothing asked for")
+        if head.kind == REPLY_QUERY:
+            if head.mode == MODE_FORWARD:
+                if not self._plan_query(head, start, end):
+                    return 0
+                return self._keep(start, end)
+            return 0
+        if head.kind == REPLY_DESCRIBE_STATEMENT:
+            (<Prepared>head.subject).shape = self._payload(start, end)
+        elif head.kind == REPLY_DESCRIBE_PORTAL:
+            # Without a subject it is a cursor of SQL: its rows come by FETCH, decided there.
+            if head.subject != NULL:
+                portal = <Portal>head.subject
+                portal.describing = False
+                portal.prepared.shape = self._payload(start, end)
+                self._plan_portal(portal, portal.prepared.shape)
+                if self.events & EVENT_BROKEN:
+                    return 0
+        else:
+            return self._broken("the server described a result out of turn")
+        if head.mode == MODE_FORWARD:
+            self._keep(start, end)
+        return self._pop()
+
+    cdef int _no_data(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        cdef Portal portal
+        if head == NULL or (
+            head.kind != REPLY_DESCRIBE_STATEMENT and head.kind != REPLY_DESCRIBE_PORTAL
+        ):
+            return self._broken("the server sent NoData out of turn")
+        if head.kind == REPLY_DESCRIBE_STATEMENT:
+            (<Prepared>head.subject).shape = b""
+        elif head.subject != NULL:
+            # No rows can follow; should some, `has_plan` is not set and they break the session.
+            portal = <Portal>head.subject
+            portal.describing = False
+            portal.prepared.shape = b""
+        if head.mode == MODE_FORWARD:
+            self._keep(start, end)
+        return self._pop()
+
+    cdef int _simple_reply(self, int expected, Py_ssize_t start, Py_ssize_t end) except -1:
+        """ParseComplete, BindComplete or CloseComplete."""
+        cdef Expected *head = self.link.queue.head()
+        cdef Prepared prepared
+        if head == NULL or head.kind != expected:
+            return self._broken("the server answered out of turn")
+        if head.mode == MODE_REPLACE:
+            return self._broken("the server accepted what the gateway made it refuse")
+        if expected == REPLY_PARSE:
+            prepared = <Prepared>head.subject
+            if prepared.server_name in self.link.prepared:
+                self.link.prepared[prepared.server_name] = True
+        if head.mode == MODE_FORWARD:
+            self._keep(start, end)
+        return self._pop()
+
+    cdef int _complete(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        """CommandComplete, EmptyQueryResponse or PortalSuspended."""
+        cdef Expected *head = self.link.queue.head()
+        cdef Portal portal
+        cdef Verdict verdict
+        cdef Py_ssize_t tag_size = end - start - HEADER_SIZE - 1
+        if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
+            return self._broken("the server completed a statement that nothing asked for")
+        if kind != c"C" or tag_size < 0:
+            tag_size = 0
+        if head.kind == REPLY_EXECUTE:
+            portal = <Portal>head.subject
+            portal.rows += head.rows
+            portal.bytes += head.bytes
+            verdict = portal.verdict
+            self._keep(start, end)
+            if kind != c"s":
+                self.finish_portal(
+                    portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
+                )
+            if verdict.copy_in:
+                self.link.copy_in_flight -= 1
+                self._end_copy()
+            return self._pop()
+        if head.mode == MODE_SKIP:
+            return 0
+        if head.mode == MODE_REPLACE:
+            return self._broken("the server accepted what the gateway made it refuse")
+        verdict = <Verdict>head.subject
+        head.index += 1
+        head.has_plan = False
+        self._keep(start, end)
+        self._end_copy()
+        if head.statement and not head.failed:
+            # A string of several statements is one record: the tag is the last one's.
+            self._note_tag(self._data + start + HEADER_SIZE, tag_size)
+        return 0
+
+    cdef void _end_copy(self) noexcept:
+        self.link.copy_in = False
+        self.link.copy_end_sent = False
+
+    cdef int _note_tag(self, const uint8_t *tag, Py_ssize_t size) except -1:
+        cdef Py_ssize_t index
+        if size > <Py_ssize_t>sizeof(self._tag):
+            size = sizeof(self._tag)
+        for index in range(size):
+            self._tag[index] = tag[index]
+        self._tag_size = size
+        return 0
+
+    cdef int _error(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head = self.link.queue.head()
+        cdef uint8_t sqlstate[5]
+        cdef bint known = _sqlstate(self._data + start + HEADER_SIZE, end - start - HEADER_SIZE,
+                                    sqlstate)
+        if head == NULL:
+            self.events |= EVENT_ERROR_ASYNC
+            self._emit_error(start, end)
+            return 0
+        if head.mode == MODE_REPLACE:
+            self._flush_kept()
+            answer = <bytes>head.subject
+            self.to_client.append(<const uint8_t *><char *>answer, len(answer))
+        elif head.mode == MODE_SKIP and head.kind == REPLY_QUERY:
+            # An injected setup that fails leaves a session on a server in an unknown state.
+            return self._broken("the server refused the session's settings")
+        else:
+            self._emit_error(start, end)
+        if head.kind == REPLY_QUERY:
+            head.failed = True
+            head.has_plan = False
+            self._end_copy()
+            self._tag_size = 0
+            if head.mode == MODE_FORWARD and head.statement:
+                self.write_result(
+                    head.statement, b"error", NULL, 0, sqlstate if known else NULL,
+                    head.rows, head.bytes, head.started_ns
+                )
+                head.statement = 0
+            return 0
+        if head.kind == REPLY_SYNC:
+            return 0                  # the implicit transaction failed at its commit
+        if head.mode == MODE_FORWARD and head.kind == REPLY_EXECUTE:
+            (<Portal>head.subject).rows += head.rows
+            (<Portal>head.subject).bytes += head.bytes
+        self._drop_failed(head, sqlstate if known else NULL)
+        self.link.queue.pop()
+        return self._discard_to_sync()
+
+    cdef int _discard_to_sync(self) except -1:
+        """The server reads on to the next Sync: what lies before it is never answered."""
+        cdef Expected *head
+        self.link.failed = True
+        while True:
+            head = self.link.queue.head()
+            if head == NULL:
+                return 0
+            if head.kind == REPLY_SYNC:
+                self.link.failed = False
+                return 0
+            if head.kind == REPLY_QUERY:
+                # A Query before the Sync is discarded too, its ReadyForQuery with it.
+                self.link.owed -= 1
+                if head.mode == MODE_FORWARD and (<Verdict>head.subject).copy_in:
+                    self.link.copy_in_flight -= 1
+                if head.statement:
+                    self.write_result(head.statement, b"skipped", NULL, 0, NULL, 0, 0,
+                                      head.started_ns)
+            else:
+                self._drop_failed(head, NULL)
+            self.link.queue.pop()
+
+    cdef int _drop_failed(self, Expected *entry, const uint8_t *sqlstate) except -1:
+        """Undo what was assumed when the message was sent. `sqlstate` NULL: it never ran."""
+        cdef Prepared prepared
+        cdef Portal portal
+        if entry.kind == REPLY_PARSE and entry.mode != MODE_REPLACE:
+            prepared = <Prepared>entry.subject
+            if entry.mode == MODE_FORWARD and self.statements.get(prepared.name) is prepared:
+                del self.statements[prepared.name]
+            if prepared.server_name:
+                self.link.prepared.pop(prepared.server_name, None)
+            elif self.link.unnamed is prepared:
+                self.link.unnamed = None
+        elif entry.kind == REPLY_BIND or entry.kind == REPLY_EXECUTE:
+            portal = <Portal>entry.subject
+            if self.portals.get(portal.name) is portal:
+                del self.portals[portal.name]
+            self.finish_portal(portal, b"error" if sqlstate != NULL else b"skipped", NULL, 0,
+                               sqlstate)
+            if entry.kind == REPLY_EXECUTE and portal.verdict.copy_in:
+                self.link.copy_in_flight -= 1
+                self._end_copy()
+        return 0
+
+    cdef int _ready(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Expected *head
+        self._settle()
+        head = self.link.queue.head()
+        if head == NULL or (head.kind != REPLY_SYNC and head.kind != REPLY_QUERY):
+            return self._broken("the server became ready out of turn")
+        if end - start != HEADER_SIZE + 1:
+            return self._broken("the server sent a malformed ReadyForQuery")
+        self.link.transaction = self._data[end - 1]
+        self.link.owed -= 1
+        if head.kind == REPLY_QUERY and head.statement:
+            self.write_result(
+                head.statement, b"ok", self._tag, self._tag_size, NULL, head.rows, head.bytes,
+                head.started_ns
+            )
+            self._tag_size = 0
+        if head.mode == MODE_FORWARD and head.kind == REPLY_QUERY:
+            if (<Verdict>head.subject).copy_in:
+                self.link.copy_in_flight -= 1
+        if head.mode != MODE_SKIP:
+            self._keep(start, end)
+        self._pop()
+        if self.link.transaction == c"I" and self.ddl_sent:
+            self.ddl_sent = False
+            self.events |= EVENT_DDL
+        if self.portals and self.link.nothing_owed():
+            self._end_portals()
+        return 0
+
+    cdef int _end_portals(self) except -1:
+        """Portals end with their transaction; one that was not run to its end is recorded so."""
+        cdef Portal portal
+        for portal in self.portals.values():
+            self.finish_portal(portal, b"suspended" if portal.rows else b"skipped", NULL, 0, NULL)
+        self.portals.clear()
+        return 0
+
+    cdef int _pop(self) except -1:
+        self.link.queue.pop()
+        return self._settle()
+
+    cdef int _settle(self) except -1:
+        """Emit the gateway's own answers that are next in line."""
+        cdef Expected *head = self.link.queue.head()
+        while head != NULL and (head.kind == REPLY_LOCAL or head.kind == REPLY_COPY_END):
+            if head.kind == REPLY_LOCAL:
+                self._flush_kept()
+                answer = <bytes>head.subject
+                self.to_client.append(<const uint8_t *><char *>answer, len(answer))
+            self.link.queue.pop()
+            head = self.link.queue.head()
+        return 0
+
+    cdef int _plan_query(self, Expected *head, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Cross-check the description of a simple query's result, 0 when it broke."""
+        self.query_plan = None
+        head.has_plan = True
+        if self.cache.has_masks:
+            self.query_plan = self._checked_plan(
+                <Verdict>head.subject, self._payload(start, end), None, head.index
+            )
+        return not self.events & EVENT_BROKEN
+
+    cdef int _plan_portal(self, Portal portal, bytes shape) except -1:
+        """Cross-check a portal's result and fix its plan, from a known RowDescription."""
+        if self.cache.has_masks:
+            portal.plan = self._checked_plan(portal.verdict, shape, portal.formats, 0)
+        portal.has_plan = not self.events & EVENT_BROKEN
+        return 0
+
+    cdef MaskPlan _checked_plan(self, Verdict verdict, bytes shape, bytes formats, int index):
+        """The plan for one result shape: the last one is remembered with its verdict."""
+        if (
+            verdict.shape_index != index or verdict.shape is None or verdict.shape != shape
+            or verdict.formats != formats
+        ):
+            try:
+                verdict.plan = self.cache.planner(shape, formats, verdict, index)
+            except CrossCheckError as error:
+                self._broken(error)
+                return None
+            verdict.shape = shape
+            verdict.shape_index = index
+            verdict.formats = formats
+        return verdict.plan
+
+    cdef bytes _payload(self, Py_ssize_t start, Py_ssize_t end):
+        return PyBytes_FromStringAndSize(
+            <char *>self._data + start + HEADER_SIZE, end - start - HEADER_SIZE
+        )
+
+    cdef int _emit_error(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        if self.filters_errors:
+            return self._emit_filtered(c"E", start, end)
+        return self._keep(start, end)
+
+    cdef int _emit_filtered(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        """An error or notice may repeat a value: fixed text per SQLSTATE goes out instead."""
+        cdef bytes filtered = self.error_filter(kind, self._payload(start, end))
+        self._flush_kept()
+        return self.to_client.append(<const uint8_t *><char *>filtered, len(filtered))
+
+    cdef int _keep(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Let `data[start:end]` go to the client as it is."""
+        if self._kept_to != start or self._kept_from == self._kept_to:
+            self._flush_kept()
+            self._kept_from = start
+        self._kept_to = end
+        return 0
+
+    cdef int _flush_kept(self) except -1:
+        if self._kept_from != self._kept_to:
+            self.to_client.append(
+                self._data + self._kept_from, self._kept_to - self._kept_from
+            )
+            self._kept_from = self._kept_to
+        return 0
+
+    cdef int _broken(self, object why) except -1:
+        self.events |= EVENT_BROKEN
+        self.fault = why
+        return 0
+
+
+cdef bint _sqlstate(const uint8_t *fields, Py_ssize_t size, uint8_t *out) noexcept nogil:
+    """Copy field C of an ErrorResponse; every field is optional and none is trusted."""
+    cdef Py_ssize_t pos = 0, index
+    cdef const uint8_t *terminator
+    while pos < size and fields[pos]:
+        terminator = <const uint8_t *>memchr(fields + pos, 0, size - pos)
+        if terminator == NULL:
+            return False
+        if fields[pos] == c"C" and terminator - (fields + pos) == 6:
+            for index in range(5):
+                out[index] = fields[pos + 1 + index]
+            return True
+        pos = terminator - fields + 1
+    return False

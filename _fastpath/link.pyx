@@ -1,0 +1,45 @@
+"""What the relay knows about one server connection, apart from its socket.
+
+It outlives the sessions that use it: prepared statements and settings stay on the server, so
+their bookkeeping stays here. Release rule: `is_idle()`, in one place.
+"""
+
+
+cdef class ServerLink:
+    """State of one server connection. Created at ReadyForQuery, with nothing owed."""
+
+    def __init__(self):
+        self.queue = ReplyQueue()
+        self.transaction = c"I"
+        self.prepared = {}
+        self.need = 0
+        self.carry = b""
+
+    cdef bint nothing_owed(self) noexcept:
+        return (
+            self.owed == 0
+            and self.transaction == c"I"
+            and self.queue.count == 0
+            and not self.sync_pending
+            and not self.copy_in
+        )
+
+    cpdef bint is_idle(self):
+        """Nothing owed, no transaction, no COPY, no open extended batch: another may use it."""
+        return (
+            self.nothing_owed()
+            and self.passing == 0
+            and self.need == 0
+            and not self.carry
+        )
+
+    def forget_session(self):
+        """After DISCARD ALL was sent: nothing of the earlier sessions is left on the server."""
+        self.prepared.clear()
+        self.unnamed = None
+        self.setup = None
+        self.dirty = False
+
+    @property
+    def prepared_count(self):
+        return len(self.prepared)

@@ -1,0 +1,61 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from _fastpath.datarow cimport MaskPlan
+from _fastpath.journal cimport Journal
+from _fastpath.link cimport ServerLink
+from _fastpath.outbuf cimport OutBuf
+from _fastpath.statements cimport Portal, Prepared, Verdict, VerdictCache
+
+
+cdef enum RelayEvent:
+    EVENT_IDLE = 1            # the server connection may go back to the pool
+    EVENT_DDL = 2             # a statement that changes the catalog is committed
+    EVENT_FINISHED = 4        # a watched statement ended: see `finished`
+    EVENT_BACKLOG = 8         # input held back for the reply queue may go on
+    EVENT_BROKEN = 16         # the server stream cannot be trusted: see `fault`
+    EVENT_ERROR_ASYNC = 32    # an error came with nothing outstanding: the server is leaving
+
+
+cdef class RelayState:
+    cdef Journal journal
+    cdef object epochs_owner
+    cdef const int64_t[:] epochs
+    cdef readonly VerdictCache cache
+    cdef readonly ServerLink link
+    cdef readonly object principal
+    cdef readonly bytes setup          # settings query of this session, run when a server differs
+    cdef bytes intent_prefix
+    cdef bytes result_prefix
+    cdef OutBuf to_client
+    cdef OutBuf to_server
+    cdef bint filters_errors
+    cdef object error_filter           # payload -> payload
+    cdef object status_observer        # payload of ParameterStatus -> forward it?
+    cdef public int events
+    cdef public object fault
+    cdef readonly int64_t statement_count
+    cdef dict statements               # client's prepared statements by name
+    cdef dict portals
+    cdef readonly bytes pin            # why the server connection stays ours, or None
+    cdef bint ddl_sent
+    cdef public dict watched           # statement number -> anything, told of in `finished`
+    cdef public list finished
+    cdef bytes approval                # id to name in the next intent
+    # Plan of the head Query's current result.
+    cdef MaskPlan query_plan
+
+    cdef int64_t write_intent(
+        self, Verdict verdict, const uint8_t *sql, Py_ssize_t sql_size, bint extended,
+        const uint8_t *binds, Py_ssize_t binds_size
+    )
+    cdef int write_result(
+        self, int64_t statement, bytes outcome, const uint8_t *tag, Py_ssize_t tag_size,
+        const uint8_t *sqlstate, int64_t rows, int64_t size, int64_t started_ns
+    ) except -1
+    cdef int finish_portal(
+        self, Portal portal, bytes outcome, const uint8_t *tag, Py_ssize_t tag_size,
+        const uint8_t *sqlstate
+    ) except -1
+
+
+cdef int64_t now_ns() noexcept nogil

@@ -1,0 +1,77 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from _fastpath.datarow cimport MaskPlan
+from _fastpath.outbuf cimport OutBuf
+
+
+cdef enum VerdictAction:
+    VERDICT_ALLOW = 0
+    VERDICT_DENY
+    VERDICT_APPROVE
+    VERDICT_LOCAL             # answered by the gateway: `substitute` runs in the statement's place
+
+
+cdef class Verdict:
+    cdef readonly int action
+    cdef readonly object decision     # the Decision it was made from; not looked at on the hot path
+    cdef readonly bytes audit         # JSON members of every intent record, leading comma included
+    cdef readonly bytes substitute
+    cdef readonly bytes pin           # reason, or None
+    cdef readonly bytes deallocate    # b"name", b"*" or None
+    cdef readonly bint copy_in
+    cdef readonly bint copy_out
+    cdef readonly bint ddl
+    cdef readonly bint resets_role
+    cdef readonly bint resets_settings
+    cdef readonly bint once           # depends on session state: asked for anew each time
+    # The last result shape that passed the cross-check, and its plan.
+    cdef bytes shape
+    cdef int shape_index
+    cdef bytes formats                # result formats of Bind the plan was made for, or None
+    cdef MaskPlan plan
+
+
+cdef class VerdictCache:
+    cdef dict exact
+    cdef dict by_fingerprint
+    cdef dict names                   # text and types -> name on the servers
+    cdef readonly object planner      # (payload, formats | None, Verdict, index) -> MaskPlan | None
+    cdef readonly bint has_masks
+    cdef readonly int64_t policy_generation
+    cdef readonly int64_t catalog_generation
+    cdef readonly int64_t hits_exact
+    cdef readonly int64_t hits_fingerprint
+    cdef readonly int64_t misses
+    cdef OutBuf scratch
+
+    cdef Verdict find(
+        self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types, Py_ssize_t types_size
+    )
+    cdef bytes server_name(self, bytes sql, bytes types)
+
+
+cdef class Prepared:
+    cdef readonly bytes name
+    cdef readonly bytes server_name
+    cdef readonly bytes message       # complete Parse message under `server_name`, for re-injection
+    cdef readonly bytes sql
+    cdef readonly bytes types         # parameter type OIDs as on the wire, count included
+    cdef readonly Verdict verdict
+    cdef VerdictCache cache           # the cache `verdict` came from: another one means decide again
+    cdef bytes shape                  # RowDescription payload, b"" for NoData, None when unknown
+
+
+cdef class Portal:
+    cdef readonly bytes name
+    cdef readonly Prepared prepared
+    cdef readonly Verdict verdict
+    cdef bytes formats                # result formats as on the wire, count included
+    cdef MaskPlan plan
+    cdef bint has_plan
+    cdef bint describing              # an injected Describe is on its way
+    cdef bint finished                # its result record is written
+    cdef bint described_to_client
+    cdef int64_t statement
+    cdef int64_t started_ns
+    cdef int64_t rows
+    cdef int64_t bytes
