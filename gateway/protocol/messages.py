@@ -124,21 +124,17 @@ def _encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
 def parse_error(payload: bytes) -> dict[str, str]:
     """Return the fields of an ErrorResponse or NoticeResponse payload by type letter.
 
-    Every field is optional and any may be missing: the server is hostile input too
-    (CVE-2026-6666). Raises ProtocolViolation when the payload is not a field list.
+    Never raises: any field may be missing and the payload may end anywhere, since the server
+    is hostile input too (CVE-2026-6666).
     """
     fields: dict[str, str] = {}
     pos = 0
     while pos < len(payload) and payload[pos] != 0:
         end = payload.find(b"\0", pos + 1)
         if end < 0:
-            raise ProtocolViolation("error field without terminator", reason="error_field")
-        code = chr(payload[pos])
-        if code not in fields:
-            fields[code] = payload[pos + 1 : end].decode(errors="replace")
+            break
+        fields.setdefault(chr(payload[pos]), payload[pos + 1 : end].decode(errors="replace"))
         pos = end + 1
-    if pos != len(payload) - 1:
-        raise ProtocolViolation("error message without terminator", reason="error_layout")
     return fields
 
 

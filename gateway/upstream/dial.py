@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -335,7 +336,9 @@ def describe(error: Exception, target: Target, secret: bytes, timeout_s: float) 
     elif isinstance(error, ConfigError):
         text = error.message
     elif isinstance(error, OSError):
-        text = error.strerror or str(error)
+        # asyncio words its own OSErrors after its internals; the number says what happened.
+        known = error.errno is not None and error.errno > 0
+        text = os.strerror(error.errno) if known else error.strerror or str(error)
     else:
         text = str(error)
     if secret:
