@@ -6,8 +6,8 @@ consumer says that the records are safe elsewhere. The file outlives both, so wh
 next continues where the last one stopped. The ring is mapped twice in a row: records are
 contiguous in memory wherever they lie, and there is no padding to get wrong.
 """
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 import errno
@@ -431,8 +431,10 @@ cdef class JournalReader:
         self.resume(sequence_next)
 
     def resume(self, sequence_next: int) -> None:
-        """Say what is the first record not stored yet; 0 takes what the ring itself knows."""
+        """Read again from the last release, skipping what is stored: below `sequence_next`."""
+        self.position = self.tail
         self.sequence_next = sequence_next
+        self._damage = None
 
     def __dealloc__(self) -> None:
         if self.base is not NULL:
@@ -514,6 +516,13 @@ cdef class JournalReader:
         pn_store(self.base + AT_SEQUENCE_READ, self.sequence_next)
         self.tail = self.position
         pn_store(self.base + AT_TAIL, self.tail)
+
+    def is_at_path(self) -> bool:
+        """False when the file was replaced or removed: what is read here is the old one."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def lag_bytes(self) -> int:
         """Bytes published and not yet read here."""

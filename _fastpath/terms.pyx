@@ -1,0 +1,209 @@
+"""Collect the distinct `key=value` terms of a run of audit records, for a block index.
+
+The index costs per distinct term of a block instead of per record, so a million equal
+statements cost as much as one. Only strings, and strings inside lists, under the chosen keys
+count, at any depth; values stay as they are in the JSON text. A value that has an escape is
+entered as `key=` with nothing after it, which a search takes as "may be anything".
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+import os
+
+cdef enum:
+    SLOTS = 16384                 # at most half used
+    DEPTH_MAX = 32
+    KEYS_MAX = 32
+    KEY_SIZE_MAX = 16
+    VALUE_SIZE_MAX = 200          # longer values are entered as "may be anything"
+
+cdef struct Key:
+    uint8_t name[KEY_SIZE_MAX]
+    Py_ssize_t size
+
+
+cdef Py_ssize_t string_end(
+    const uint8_t *data, Py_ssize_t size, Py_ssize_t start, bint *has_escape
+) noexcept nogil:
+    # Offset of the closing quote, `size` when there is none.
+    cdef Py_ssize_t pos = start
+    cdef const uint8_t *quote = <const uint8_t *>memchr(data + start, 0x22, size - start)
+    has_escape[0] = False
+    if quote is NULL:
+        return size
+    if memchr(data + start, 0x5C, quote - data - start) is NULL:
+        return quote - data
+    has_escape[0] = True
+    while pos < size and data[pos] != 0x22:
+        pos += 2 if data[pos] == 0x5C else 1
+    return pos
+
+
+cdef class TermScanner:
+    """Terms and time range of the records scanned since the last `take`."""
+
+    cdef Key keys[KEYS_MAX]
+    cdef int key_count
+    cdef Py_ssize_t terms_max
+    cdef int *slots               # index into `terms` plus one; 0 is free
+    cdef list terms
+    cdef int64_t time_min, time_max
+    cdef bint is_overflowed
+    cdef uint64_t seed            # unknown to those who choose the names
+
+    def __cinit__(self, keys: tuple[str, ...], terms_max: int = 4096) -> None:
+        """Raises ValueError for keys that do not fit the fixed tables."""
+        if len(keys) > KEYS_MAX or not 0 < terms_max <= SLOTS // 2:
+            raise ValueError("too many keys or terms")
+        self.slots = <int *>calloc(SLOTS, sizeof(int))
+        if self.slots is NULL:
+            raise MemoryError
+        self.terms_max = terms_max
+        self.seed = int.from_bytes(os.urandom(8), "little")
+        for key in keys:
+            name = key.encode()
+            if not 0 < len(name) <= KEY_SIZE_MAX:
+                raise ValueError(f"key {key!r} is too long")
+            memcpy(self.keys[self.key_count].name, PyBytes_AS_STRING(name), len(name))
+            self.keys[self.key_count].size = len(name)
+            self.key_count += 1
+        self._clear()
+
+    def __dealloc__(self) -> None:
+        free(self.slots)
+
+    cdef int _clear(self) except -1:
+        memset(self.slots, 0, SLOTS * sizeof(int))
+        self.terms = []
+        self.time_min, self.time_max = 0, 0
+        self.is_overflowed = False
+        return 0
+
+    def scan(self, batch: list[tuple[int, bytes]]) -> list[int]:
+        """Enter all records of a batch; the positions in it of those that are not an object."""
+        cdef list malformed = []
+        cdef Py_ssize_t at
+        for at in range(len(batch)):
+            if not self._scan(<bytes>(<tuple>batch[at])[1]):
+                malformed.append(at)
+        return malformed
+
+    def scan_one(self, payload: bytes) -> bool:
+        """Enter one record; False when it is not one JSON object."""
+        return self._scan(payload) != 0
+
+    def is_full(self) -> bool:
+        """True when the block should end soon: half of the terms it can hold are in."""
+        return len(self.terms) >= self.terms_max // 2
+
+    def take(self) -> tuple[list[bytes], int, int]:
+        """(terms, earliest time, latest time) in microseconds, and start over.
+
+        A last term `*` means that not all fitted: the block may hold anything.
+        """
+        if self.is_overflowed:
+            self.terms.append(b"*")
+        result = (self.terms, self.time_min, self.time_max)
+        self._clear()
+        return result
+
+    cdef int _find_key(self, const uint8_t *name, Py_ssize_t size) noexcept nogil:
+        cdef int at
+        for at in range(self.key_count):
+            if (self.keys[at].size == size and self.keys[at].name[0] == name[0]
+                    and memcmp(self.keys[at].name, name, size) == 0):
+                return at
+        return -1
+
+    cdef int _enter(self, int key, const uint8_t *value, Py_ssize_t size) except -1:
+        cdef uint8_t term[KEY_SIZE_MAX + 1 + VALUE_SIZE_MAX + 8]
+        cdef Py_ssize_t used = self.keys[key].size, at
+        cdef uint64_t digest, word
+        cdef int slot
+        memcpy(term, self.keys[key].name, used)
+        term[used] = 0x3D
+        used += 1
+        if size <= VALUE_SIZE_MAX:
+            memcpy(term + used, value, size)
+            used += size
+        memset(term + used, 0, 8)
+        digest, at = self.seed ^ <uint64_t>used, 0
+        while at < used:
+            memcpy(&word, term + at, 8)
+            digest = (digest ^ word) * <uint64_t>0x9E3779B97F4A7C15
+            digest ^= digest >> 32
+            at += 8
+        slot = <int>(digest % SLOTS)
+        while self.slots[slot]:
+            # Compared in full: a name chosen to collide must not hide another.
+            known = <bytes>self.terms[self.slots[slot] - 1]
+            if PyBytes_GET_SIZE(known) == used and memcmp(PyBytes_AS_STRING(known), term, used) == 0:
+                return 0
+            slot = (slot + 1) % SLOTS
+        if len(self.terms) >= self.terms_max:
+            self.is_overflowed = True
+            return 0
+        self.terms.append(PyBytes_FromStringAndSize(<char *>term, used))
+        self.slots[slot] = <int>len(self.terms)
+        return 0
+
+    cdef int _scan(self, bytes payload) except -1:
+        # 1 when the payload is one object: brackets balance and strings end. The reader of a
+        # record parses it in full; here only what would hide a term matters.
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload), pos = 0, start
+        cdef int depth = 0
+        cdef int[DEPTH_MAX + 1] key
+        cdef bint expects_key = False, has_escape = False
+        cdef bint[DEPTH_MAX + 1] is_object
+        cdef uint8_t byte
+        if size == 0 or data[0] != 0x7B:
+            return 0
+        while pos < size:
+            byte = data[pos]
+            if byte == 0x22:
+                start = pos + 1
+                pos = string_end(data, size, start, &has_escape)
+                if pos >= size or depth == 0:
+                    return 0
+                if expects_key:
+                    key[depth] = -1 if has_escape else self._find_key(data + start, pos - start)
+                    if pos - start == 4 and depth == 1 and memcmp(data + start, b"time", 4) == 0:
+                        self._note_time(data, size, pos + 1)
+                    expects_key = False
+                elif key[depth] >= 0:
+                    self._enter(key[depth], data + start, VALUE_SIZE_MAX + 1 if has_escape else pos - start)
+            elif byte == 0x7B or byte == 0x5B:
+                if depth == DEPTH_MAX:
+                    return 0
+                depth += 1
+                is_object[depth] = expects_key = byte == 0x7B
+                key[depth] = -1 if expects_key else key[depth - 1]
+            elif byte == 0x7D or byte == 0x5D:
+                if depth == 0 or is_object[depth] != (byte == 0x7D):
+                    return 0
+                depth -= 1
+                expects_key = False
+                if depth == 0:
+                    return pos + 1 == size
+            elif byte == 0x2C:
+                expects_key = is_object[depth]
+            pos += 1
+        return 0
+
+    cdef void _note_time(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
+        cdef int64_t value = 0
+        cdef int digits = 0
+        if pos < size and data[pos] == 0x3A:
+            pos += 1
+        while pos < size and 0x30 <= data[pos] <= 0x39 and digits < 18:
+            value = value * 10 + (data[pos] - 0x30)
+            pos += 1
+            digits += 1
+        if value > 0:
+            if self.time_min == 0 or value < self.time_min:
+                self.time_min = value
+            if value > self.time_max:
+                self.time_max = value

@@ -1,0 +1,248 @@
+"""Segment files: the audit trail's bytes on disk, append-only, one stream per data directory.
+
+A file is `magic | stream | first sequence` and then entries (`chain.py`). Its first entry says
+what it continues, its last one holds the Merkle root. Nothing is ever rewritten; the one
+exception, cutting a torn tail after a crash, is `recovery.py`'s and leaves a record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from gateway.audit.chain import (
+    ENTRY_OVERHEAD,
+    HASH_SIZE,
+    HEAD,
+    SEQUENCE,
+    ZERO_HASH,
+    EntryKind,
+    MerkleTree,
+    leaf_hash,
+    leaf_prefix,
+)
+from gateway.audit.signing import sync_directory
+from gateway.clock import now_us
+
+MAGIC: Final = b"PSTNSEG1"
+FILE_HEADER_SIZE: Final = 32
+RECORD_KIND: Final = int(EntryKind.RECORD)
+
+
+class Entry(NamedTuple):
+    """One entry as it stands in the file; nothing about it is checked yet."""
+
+    offset: int
+    sequence: int
+    kind: int
+    ring_id: int
+    ring_sequence: int
+    head: bytes
+    leaf: bytes
+    payload: bytes
+
+    @property
+    def end(self) -> int:
+        """Offset one past the entry."""
+        return self.offset + ENTRY_OVERHEAD + len(self.payload)
+
+
+def segment_directory(data_dir: Path) -> Path:
+    """Where the segments of a data directory are."""
+    return data_dir / "audit" / "segments"
+
+
+def list_segments(directory: Path) -> list[Path]:
+    """The segment files in order; the name is the first sequence."""
+    return sorted(directory.glob("[0-9]*.seg"))
+
+
+def segment_path(directory: Path, first_sequence: int) -> Path:
+    """The file that starts at `first_sequence`."""
+    return directory / f"{first_sequence:020d}.seg"
+
+
+def read_file_header(data: bytes) -> tuple[bytes, int]:
+    """(stream, first sequence). Raises ValueError when the bytes are not a segment's."""
+    if len(data) < FILE_HEADER_SIZE or not data.startswith(MAGIC):
+        raise ValueError("not an audit segment")
+    return data[8:24], int.from_bytes(data[24:32], "little")
+
+
+def read_entries(data: bytes, base: int = 0, start: int = 0) -> Iterator[Entry]:
+    """Split `data` into entries from `start`; stops before one that is not whole.
+
+    `base` is the file offset of `data[0]`. Where it stopped is the end of the last entry.
+    """
+    position, size = start, len(data)
+    while size - position >= ENTRY_OVERHEAD:
+        head = data[position : position + HEAD.size]
+        sequence, length, kind, ring_id, ring_sequence = HEAD.unpack(head)
+        body = position + ENTRY_OVERHEAD
+        if length > size - body:
+            return
+        leaf = data[position + HEAD.size : body]
+        payload = data[body : body + length]
+        yield Entry(base + position, sequence, kind, ring_id, ring_sequence, head, leaf, payload)
+        position = body + length
+
+
+@dataclass(slots=True, kw_only=True)
+class ChainEnd:
+    """Everything needed to append the next entry."""
+
+    stream: bytes
+    sequence_next: int = 1
+    leaf: bytes = ZERO_HASH
+    root: str = ""  # of the last closed segment
+    rings: dict[int, int] = field(default_factory=dict)  # ring id -> next ring sequence
+
+
+class SegmentWriter:
+    """Appends entries to the newest segment. One instance per data directory."""
+
+    def __init__(self, directory: Path, end: ChainEnd) -> None:
+        """Continue at `end`; call `resume` or `open_new` before the first append."""
+        self.directory = directory
+        self.end = end
+        self.path = directory
+        self.size = 0
+        self.opened_us = 0
+        self.first_sequence = 0
+        self.is_closed = False  # has its root; only a new segment may follow
+        self._prefix = leaf_prefix(end.stream)
+        self._tree = MerkleTree()
+        self._fd = -1
+
+    def resume(self, path: Path, size: int, leaves: list[bytes], opened_us: int) -> None:
+        """Go on in an existing file whose entries have `leaves` and end at `size`."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self.path, self.size, self.opened_us = path, size, opened_us
+        self.first_sequence = int(path.stem)
+        self._tree.add_all(leaves)
+
+    def open_new(self, checkpoint_number: int) -> None:
+        """Start the next segment; it appears under its name only with its first entry in it."""
+        end, now = self.end, now_us()
+        first = end.sequence_next
+        opening = {
+            "v": 1,
+            "kind": "audit.segment_open",
+            "time": now,
+            "stream": end.stream.hex(),
+            "first_sequence": first,
+            "previous_leaf": end.leaf.hex(),
+            "previous_root": end.root,
+            "checkpoint": checkpoint_number,
+            "rings": {str(ring): following for ring, following in end.rings.items()},
+        }
+        payload = orjson.dumps(opening)
+        head = HEAD.pack(first, len(payload), EntryKind.OPEN, 0, 0)
+        leaf = leaf_hash(end.stream, first, end.leaf, head, payload)
+        header = MAGIC + end.stream + first.to_bytes(8, "little")
+        content = header + head + leaf + payload
+        path = segment_path(self.directory, first)
+        temporary = path.with_suffix(".new")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, content)
+            os.fsync(fd)
+        except OSError:
+            os.close(fd)
+            temporary.unlink(missing_ok=True)
+            raise
+        os.close(fd)
+        temporary.rename(path)
+        sync_directory(self.directory)
+        self.close_file()
+        self._tree = MerkleTree()
+        self.is_closed = False
+        end.sequence_next, end.leaf = first + 1, leaf
+        self.resume(path, len(content), [leaf], now)
+
+    def append_batch(self, ring_id: int, batch: list[tuple[int, bytes]]) -> int:
+        """Chain and write one ring's records; the file offset at which they start.
+
+        Raises OSError with nothing of the batch in the file. `sync` makes them durable.
+        """
+        end, pack, pack_sequence, prefix = self.end, HEAD.pack, SEQUENCE.pack, self._prefix
+        sequence, leaf = end.sequence_next, end.leaf
+        parts: list[bytes] = []
+        leaves: list[bytes] = []
+        for ring_sequence, payload in batch:
+            head = pack(sequence, len(payload), RECORD_KIND, ring_id, ring_sequence)
+            leaf = sha256(b"".join((prefix, pack_sequence(sequence), leaf, head, payload))).digest()
+            parts += (head, leaf, payload)
+            leaves.append(leaf)
+            sequence += 1
+        start = self.size
+        self._write(b"".join(parts))
+        end.sequence_next, end.leaf = sequence, leaf
+        self._tree.add_all(leaves)
+        if ring_id:
+            end.rings[ring_id] = batch[-1][0] + 1
+        return start
+
+    def append_own(self, payload: bytes, kind: EntryKind = EntryKind.RECORD) -> int:
+        """Append an entry of the writer's own; its offset. Raises OSError."""
+        end = self.end
+        head = HEAD.pack(end.sequence_next, len(payload), kind, 0, 0)
+        leaf = leaf_hash(end.stream, end.sequence_next, end.leaf, head, payload)
+        start = self.size
+        self._write(head + leaf + payload)
+        end.sequence_next, end.leaf = end.sequence_next + 1, leaf
+        self._tree.add_all([leaf])
+        return start
+
+    def append_close(self) -> str:
+        """Append the entry with the Merkle root over all before it; the root in hex."""
+        root = self._tree.root().hex()
+        closing = {
+            "v": 1,
+            "kind": "audit.segment_close",
+            "time": now_us(),
+            "entries": self._tree.count,
+            "root": root,
+        }
+        self.append_own(orjson.dumps(closing), EntryKind.CLOSE)
+        self.end.root = root
+        self.is_closed = True
+        return root
+
+    def _write(self, content: bytes) -> None:
+        try:
+            _write_all(self._fd, content)
+        except OSError:
+            # Part of it may be in the file: the next append must start at a whole entry.
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(content)
+
+    def sync(self) -> None:
+        """Return once everything appended is on the disk. Raises OSError."""
+        os.fdatasync(self._fd)
+
+    def close_file(self) -> None:
+        """Close the descriptor. Safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def check_leaf(stream: bytes, previous: bytes, entry: Entry) -> bool:
+    """Whether an entry's stored leaf is what its bytes and its predecessor make."""
+    return len(entry.leaf) == HASH_SIZE and entry.leaf == leaf_hash(
+        stream, entry.sequence, previous, entry.head, entry.payload
+    )

@@ -1,0 +1,374 @@
+"""Drain the rings of all processes into the chained, signed trail: exactly once, in batches.
+
+Order of safety: chain and write, flush to disk, only then give the ring space back. A kill at
+any point leaves records in the ring, in the segment or in both, and recovery skips what the
+segment already has. When the disk cannot take more, nothing is drained: the rings fill, and
+whoever produces refuses what it cannot record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from _fastpath.journal import JournalReader
+from gateway import limits, metrics
+from gateway.audit.index import AuditIndex, index_path
+from gateway.audit.records import build_record
+from gateway.audit.recovery import recover
+from gateway.audit.signing import (
+    Checkpoint,
+    key_id,
+    line_digest,
+    load_or_make_key,
+    sign_line,
+)
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.logs import get_logger
+
+_LOG = get_logger("audit")
+_RINGS_LOOK_S = 0.25  # how often new ring files are looked for
+_DISK_LOOK_S = 1.0
+_RETRY_S = 0.5  # after a write error
+_IDLE_S_MIN, _IDLE_S_MAX = 0.001, 0.02
+_INDEX_COMMIT_S = 1.0
+_CLOSE_S_MAX = 5.0  # producers that do not stop must not keep the writer from stopping
+_RECORDS = metrics.AUDIT_RECORDS.slot()
+_DISK = metrics.DISK_USED.slot()
+_LAG = metrics.JOURNAL_LAG.slot()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSettings:
+    """The writer's bounds; tests make them small."""
+
+    segment_bytes_max: int = limits.SEGMENT_BYTES_MAX
+    segment_age_s_max: float = limits.SEGMENT_AGE_S_MAX
+    checkpoint_s: float = limits.CHECKPOINT_S
+    batch_bytes_max: int = 256 << 10
+    sync_s: float = limits.WRITER_SYNC_S
+    disk_warn_share: float = limits.DISK_WARN_SHARE
+    disk_refuse_share: float = limits.DISK_REFUSE_SHARE
+
+
+def disk_share(directory: Path) -> float:
+    """How full the file system of `directory` is for us, 0..1."""
+    usage = shutil.disk_usage(directory)
+    return 1.0 - usage.free / usage.total if usage.total else 1.0
+
+
+class AuditWriter:
+    """The one consumer of all rings of a data directory."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        settings: WriterSettings | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        measure_disk: Callable[[Path], float] = disk_share,
+    ) -> None:
+        self._data_dir = data_dir
+        self._directory = data_dir / "audit"
+        self._settings = settings or WriterSettings()
+        self._clock = clock
+        self._measure_disk = measure_disk
+        self._readers: dict[str, JournalReader] = {}
+        self._read: list[JournalReader] = []  # read from since the last flush
+        self._is_dirty = False
+        self._is_paused = False
+        self._has_warned = False
+        self._rings_due = self._disk_due = self._index_due = self._retry_due = 0.0
+        self._lock_fd = -1
+
+    def open(self) -> None:
+        """Recover the trail and make it ready. Raises OSError, BlockingIOError if one runs."""
+        self._data_dir.joinpath("journal").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.joinpath("segments").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_fd = os.open(
+            self._directory / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._key = load_or_make_key(self._directory)
+        self._segments, self._checkpoints, events = recover(self._directory)
+        self._index = AuditIndex(index_path(self._data_dir))
+        self._index.catch_up(self._segments.directory)
+        now = self._clock.monotonic()
+        self._synced_at = self._checkpointed_at = self._segment_since = now
+        for event in events:
+            _LOG.warning("audit recovery: %s", event)
+            self._append_own(**event)
+        self._flush()
+
+    @property
+    def sequence_next(self) -> int:
+        """The sequence that the next entry gets."""
+        return self._segments.end.sequence_next
+
+    def run(
+        self, should_stop: Callable[[], bool], heartbeat: Callable[[], None] = lambda: None
+    ) -> None:
+        """Drain until `should_stop`, then drain once more, checkpoint and close."""
+        self.open()
+        wait, idle_s = threading.Event(), _IDLE_S_MIN
+        try:
+            while not should_stop():
+                heartbeat()
+                if self.run_once():
+                    idle_s = _IDLE_S_MIN
+                else:
+                    # Nobody sets it: a wait that does not spin; doubling keeps idle cheap.
+                    wait.wait(idle_s)
+                    idle_s = min(idle_s * 2, _IDLE_S_MAX)
+        finally:
+            self.close()
+
+    def run_once(self) -> int:
+        """One pass over all rings; how many records went into the trail."""
+        now = self._clock.monotonic()
+        if now < self._retry_due:
+            return 0
+        try:
+            return self._pass(now)
+        except OSError as error:
+            # Full, read-only or broken disk: keep everything in the rings and try again.
+            _LOG.error("the audit trail cannot be written: %s", error)
+            self._retry_due = now + _RETRY_S
+            self._rewind()
+            return 0
+
+    def _pass(self, now: float) -> int:
+        if now >= self._rings_due:
+            self._rings_due = now + _RINGS_LOOK_S
+            self._find_rings()
+        if now >= self._disk_due:
+            self._disk_due = now + _DISK_LOOK_S
+            self._check_disk()
+        if self._segments.is_closed:  # the disk was full in the middle of a rotation
+            self._rotate()
+        count = 0
+        if not self._is_paused:
+            for reader in list(self._readers.values()):
+                count += self._drain(reader)
+        if self._is_dirty and (not count or now - self._synced_at >= self._settings.sync_s):
+            self._flush()
+        self._do_periodic(now)
+        if count:
+            metrics.inc(_RECORDS, count)
+        return count
+
+    def _find_rings(self) -> None:
+        for path in self._data_dir.joinpath("journal").glob("*.ring"):
+            known = self._readers.get(path.name)
+            if known is not None and (known.is_at_path() or known.lag_bytes()):
+                continue
+            try:
+                reader = JournalReader(str(path))
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                aside = path.with_suffix(f".unreadable-{self.sequence_next}")
+                path.rename(aside)
+                _LOG.error("%s; set aside as %s", error, aside.name)
+                self._append_own(kind="security.journal_unreadable", ring=path.name, copy=aside.name)
+                continue
+            reader.resume(self._segments.end.rings.get(reader.ring_id, 0))
+            self._readers[path.name] = reader
+
+    def _drain(self, reader: JournalReader) -> int:
+        """Move one batch of `reader` into the segment. Raises OSError with nothing moved."""
+        try:
+            batch = reader.read_batch(self._settings.batch_bytes_max)
+        except ValueError as error:
+            _LOG.error("%s", error)
+            path = Path(reader.path)
+            del self._readers[path.name]
+            path.rename(path.with_suffix(f".unreadable-{self.sequence_next}"))
+            self._append_own(kind="security.journal_unreadable", ring=path.name)
+            return 0
+        damage = reader.take_damage()
+        if batch:
+            self._append(reader, batch)
+        if damage is not None:
+            self._append_damage(reader, *damage)
+        if batch or damage is not None:
+            self._read.append(reader)
+        return len(batch)
+
+    def _append(self, reader: JournalReader, batch: list[tuple[int, bytes]]) -> None:
+        segments = self._segments
+        sequence = segments.end.sequence_next
+        start = segments.append_batch(reader.ring_id, batch)
+        self._is_dirty = True
+        malformed = self._index.add_batch(
+            segments.first_sequence, start, segments.size, sequence, batch
+        )
+        for position in malformed:
+            self._append_own(
+                kind="security.record_malformed",
+                ring=Path(reader.path).name,
+                sequence=sequence + position,
+            )
+        if segments.size >= self._settings.segment_bytes_max:
+            self._rotate()
+
+    def _append_damage(
+        self, reader: JournalReader, what: str, first: int, last: int, position: int, size: int
+    ) -> None:
+        _LOG.error("%s: records %s to %s are %s", reader.path, first, last, what)
+        payload = build_record(
+            f"security.journal_{what}",
+            {
+                "ring": Path(reader.path).name,
+                "ring_id": str(reader.ring_id),
+                "ring_first": first,
+                "ring_last": last,
+                "offset": position,
+                "bytes": size,
+            },
+        )
+        if what == "cut":  # the record itself is in the trail under this ring sequence
+            self._append_own_payload(payload)
+            return
+        # Under the last lost sequence: a restart then knows that this loss is recorded.
+        self._append_batch_of_one(reader, (last, payload))
+
+    def _append_batch_of_one(self, reader: JournalReader, item: tuple[int, bytes]) -> None:
+        segments = self._segments
+        sequence = segments.end.sequence_next
+        start = segments.append_batch(reader.ring_id, [item])
+        self._is_dirty = True
+        self._index.add_batch(segments.first_sequence, start, segments.size, sequence, [item])
+
+    def _append_own(self, *, kind: str, **fields: Any) -> None:
+        self._append_own_payload(build_record(kind, fields))
+
+    def _append_own_payload(self, payload: bytes) -> None:
+        segments = self._segments
+        sequence = segments.end.sequence_next
+        start = segments.append_own(payload)
+        self._is_dirty = True
+        self._index.add_batch(
+            segments.first_sequence, start, segments.size, sequence, [(0, payload)]
+        )
+
+    def _flush(self) -> None:
+        """Make everything appended durable, then give the ring space back."""
+        began = self._clock.monotonic()
+        self._segments.sync()
+        self._is_dirty = False
+        self._synced_at = self._clock.monotonic()
+        metrics.observe(metrics.AUDIT_SYNC, self._synced_at - began)
+        for reader in self._read:
+            reader.release()
+        self._read.clear()
+
+    def _rewind(self) -> None:
+        """Read again what a failed write may have left out; the segment says what it has."""
+        for reader in self._readers.values():
+            reader.resume(self._segments.end.rings.get(reader.ring_id, 0))
+
+    def _do_periodic(self, now: float) -> None:
+        settings = self._settings
+        if now - self._checkpointed_at >= settings.checkpoint_s:
+            self._checkpointed_at = now
+            self.checkpoint()
+        if now - self._segment_since >= settings.segment_age_s_max and not self._is_paused:
+            if self._segments.end.sequence_next > self._segments.first_sequence + 1:
+                self._rotate()
+            self._segment_since = now
+        if now >= self._index_due:
+            self._index_due = now + _INDEX_COMMIT_S
+            self._index.commit()
+            metrics.put(_LAG, sum(reader.lag_bytes() for reader in self._readers.values()))
+
+    def checkpoint(self, root: str = "") -> None:
+        """Sign the chain's end, if it moved since the last time. Raises OSError."""
+        end, last = self._segments.end, self._checkpoints.last
+        if end.sequence_next == 1 or (last and last.sequence == end.sequence_next - 1):
+            return
+        self._flush()
+        checkpoint = Checkpoint(
+            number=self._checkpoints.number_next,
+            stream=end.stream.hex(),
+            sequence=end.sequence_next - 1,
+            leaf=end.leaf.hex(),
+            time=int(self._clock.wall() * 1e6),
+            key=key_id(self._key.public_key()),
+            previous=self._checkpoints.digest,
+            root=root,
+        )
+        line = sign_line(checkpoint, self._key)
+        self._append_checkpoint(line)
+        self._checkpoints.last = checkpoint
+        self._checkpoints.digest = line_digest(line)
+        self._checkpoints.number_next += 1
+
+    def _append_checkpoint(self, line: bytes) -> None:
+        path = self._directory / "checkpoints.log"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                if os.write(fd, line) != len(line):
+                    raise OSError(28, "checkpoint not written whole")
+                os.fdatasync(fd)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+
+    def _rotate(self) -> None:
+        """Close the segment under its root, sign that, start the next."""
+        segments = self._segments
+        if not segments.is_closed:
+            segments.append_close()
+            self._is_dirty = True
+            self._index.close_block()
+        self.checkpoint(segments.end.root)
+        segments.open_new(self._checkpoints.number_next - 1)
+        self._segment_since = self._clock.monotonic()
+
+    def _check_disk(self) -> None:
+        share = self._measure_disk(self._directory)
+        settings = self._settings
+        metrics.put(_DISK, round(share * 100))
+        if share >= settings.disk_refuse_share:
+            if not self._is_paused:
+                _LOG.error("audit disk %.1f %% full: statements are refused", share * 100)
+            self._is_paused = True
+            return
+        if self._is_paused:
+            self._is_paused = False
+            _LOG.warning("audit disk %.1f %% full: recording again", share * 100)
+            self._append_own(kind="limit.disk_resumed", share=round(share, 4))
+        if share >= settings.disk_warn_share and not self._has_warned:
+            _LOG.warning("audit disk %.1f %% full", share * 100)
+            self._append_own(kind="limit.disk_warned", share=round(share, 4))
+        self._has_warned = share >= settings.disk_warn_share
+
+    def close(self) -> None:
+        """Drain what is there, checkpoint, close. Safe to call twice."""
+        if self._lock_fd < 0:
+            return
+        try:
+            self._rings_due = 0.0
+            until = self._clock.monotonic() + _CLOSE_S_MAX
+            while self.run_once() and self._clock.monotonic() < until:
+                pass
+            self._flush()
+            self.checkpoint()
+        except OSError as error:
+            _LOG.error("the audit trail cannot be closed well: %s", error)
+        finally:
+            self._index.close()
+            self._segments.close_file()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
