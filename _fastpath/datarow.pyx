@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from _fastpath.errors import FrameError
 from _fastpath.maskcells import (
-    ACTION_FIXED, ACTION_HASH, ACTION_PARTIAL, CellMask, build_cell, fitting_kinds, mask_fits
+    ACTION_HASH, ACTION_PARTIAL, CellMask, build_cell, fitting_kinds, mask_fits
 )
 
 __all__ = [
@@ -70,14 +70,14 @@ def parse_row_description(bytes payload not None):
     cdef Py_ssize_t size = len(payload)
     cdef Py_ssize_t pos = 2
     cdef Py_ssize_t name_size
-    cdef int count, column, format_code
+    cdef int count, _column, format_code
     if size < 2:
         raise FrameError("RowDescription too short", 0, 2)
     count = load_be16(data)
     if not 0 <= count <= COLUMNS_MAX:
         raise FrameError("RowDescription column count out of bounds", 0, COLUMNS_MAX)
     columns = []
-    for column in range(count):
+    for _column in range(count):
         end = <const uint8_t *>memchr(data + pos, 0, <size_t>(size - pos)) if size > pos else NULL
         if end == NULL:
             raise FrameError("RowDescription column name does not end", pos)
@@ -131,7 +131,7 @@ cdef bint find_kept(
     Bytes that are no UTF-8 (a SQL_ASCII database) have no characters to count, so they are masked
     wholly too. Needs 2 * kept characters from the front, so both ends never meet.
     """
-    cdef Py_ssize_t pos = 0, count = 0, step, back
+    cdef Py_ssize_t pos = 0, count = 0, step, back, _step
     cdef Py_ssize_t need = 2 * (cell.keep_first + cell.keep_last)
     head[0] = 0
     while count < need:
@@ -143,7 +143,7 @@ cdef bint find_kept(
         if count == cell.keep_first:
             head[0] = pos
     pos = size
-    for count in range(cell.keep_last):
+    for _step in range(cell.keep_last):
         back = 1
         while back < 4 and back < pos and value[pos - back] & 0xC0 == 0x80:
             back += 1

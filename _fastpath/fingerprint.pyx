@@ -131,7 +131,7 @@ cdef Py_ssize_t escaped_end(const uint8_t *sql, Py_ssize_t size, Py_ssize_t pos)
 cdef bint scan_string(
     const uint8_t *sql, Py_ssize_t size, Py_ssize_t quote, uint8_t prefix, Token *token
 ) noexcept nogil:
-    """Read the string constant whose opening quote is at `quote`; `prefix` is a small letter or 0."""
+    """Read the constant whose opening quote is at `quote`; `prefix` is a small letter or 0."""
     cdef Py_ssize_t end
     if prefix == c"e":
         end = escaped_end(sql, size, quote + 1)

@@ -43,7 +43,10 @@ cdef FrameStatus frame_run(
 
 
 def scan_frames(bytes data not None, Py_ssize_t frame_size_max):
-    """Return ([(kind, end), ...], offset of the incomplete rest). Raises FrameError on a bad length."""
+    """Return ([(kind, end), ...], where the incomplete rest begins).
+
+    Raises FrameError on a bad length.
+    """
     cdef Frame frame
     cdef FrameStatus status
     cdef Py_ssize_t pos = 0

@@ -7,17 +7,15 @@ column's type is refused when the plan is built; nothing is decided while rows f
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from _fastpath import maskhash, masktypes
+from _fastpath import maskhash
+from _fastpath.masktypes import BPCHAR, NO_DEFAULT, ColumnType, Family, encode
 
 ACTION_FIXED = 1
 ACTION_PARTIAL = 2
 ACTION_HASH = 3
-
-KINDS = ("null", "constant", "redact", "partial", "email", "hash")
 
 REDACTED = "[redacted]"
 # Nothing of the address is kept. A first letter or a top-level domain narrows a small company's
@@ -39,7 +37,12 @@ class CellMask:
     format: int = 0
     notnull: bool = False
     key: bytes = b""
-    text_like: bool = False  # an extension's type that reads and writes as text, such as citext
+    text_like: bool = False  # see ColumnType
+
+    @property
+    def column(self) -> ColumnType:
+        """The column's type."""
+        return ColumnType(self.type_oid, self.typmod, self.text_like)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +56,18 @@ class BuiltCell:
     filler: bytes = b""
     pad_chars: int = 0
     strip_blanks: bool = False
-    hasher: Callable[[bytes], bytes] | None = None
+    hasher: maskhash.Hasher | None = None
 
 
 def fitting_kinds(type_oid: int, *, text_like: bool = False) -> tuple[str, ...]:
     """Name the mask kinds that keep values of this type decodable."""
-    family = masktypes.family_of(type_oid, text_like=text_like)
-    if family is None:
+    column = ColumnType(type_oid, text_like=text_like)
+    if column.family is None:
         return ("null",)
     kinds = ["null", "constant", "redact"]
-    if family is masktypes.Family.TEXT:
+    if column.family is Family.TEXT:
         kinds += ["partial", "email"]
-    if maskhash.fits(family, type_oid):
+    if maskhash.fits(column):
         kinds.append("hash")
     return tuple(kinds)
 
@@ -75,7 +78,7 @@ def mask_fits(kind: str, type_oid: int, *, text_like: bool = False) -> bool:
 
 
 def build_cell(mask: CellMask) -> BuiltCell:
-    """Work out one column's mask. Raises ValueError when kind, parameters and type do not agree."""
+    """Work out one column's mask. Raises ValueError when kind, parameters and type disagree."""
     kinds = fitting_kinds(mask.type_oid, text_like=mask.text_like)
     if mask.kind not in kinds:
         raise ValueError(
@@ -87,37 +90,34 @@ def build_cell(mask: CellMask) -> BuiltCell:
     return _BUILDERS[mask.kind](mask)
 
 
-def _encode(mask: CellMask, value: object) -> bytes:
-    text, binary = masktypes.encode(
-        mask.type_oid, value, typmod=mask.typmod, text_like=mask.text_like
-    )
-    return binary if mask.format else text
+def _fixed(mask: CellMask, value: object) -> BuiltCell:
+    text, binary = encode(mask.column, value)
+    return BuiltCell(action=ACTION_FIXED, fixed=binary if mask.format else text)
 
 
 def _build_null(mask: CellMask) -> BuiltCell:
     """NULL, or the type's default where the column is declared NOT NULL and the type is known."""
-    default = masktypes.default_of(mask.type_oid, text_like=mask.text_like)
-    if not mask.notnull or default is masktypes.NO_DEFAULT:
+    default = mask.column.default()
+    if not mask.notnull or default is NO_DEFAULT:
         return BuiltCell(action=ACTION_FIXED, fixed=None)
-    return BuiltCell(action=ACTION_FIXED, fixed=_encode(mask, default))
+    return _fixed(mask, default)
 
 
 def _build_constant(mask: CellMask) -> BuiltCell:
     if "value" not in mask.params:
         raise ValueError("mask kind 'constant' needs a value")
     value = mask.params["value"]
-    if value is None and not masktypes.is_json(mask.type_oid):
+    if value is None and mask.column.family is not Family.JSON:
         return _build_null(mask)
-    return BuiltCell(action=ACTION_FIXED, fixed=_encode(mask, value))
+    return _fixed(mask, value)
 
 
 def _build_redact(mask: CellMask) -> BuiltCell:
-    value = masktypes.zero_of(mask.type_oid, REDACTED, text_like=mask.text_like)
-    return BuiltCell(action=ACTION_FIXED, fixed=_encode(mask, value))
+    return _fixed(mask, mask.column.zero(REDACTED))
 
 
 def _build_email(mask: CellMask) -> BuiltCell:
-    return BuiltCell(action=ACTION_FIXED, fixed=_encode(mask, EMAIL_MASKED))
+    return _fixed(mask, EMAIL_MASKED)
 
 
 def _build_partial(mask: CellMask) -> BuiltCell:
@@ -129,20 +129,18 @@ def _build_partial(mask: CellMask) -> BuiltCell:
     keep_first = _keep(mask, "keep_first")
     keep_last = _keep(mask, "keep_last")
     kept = keep_first + keep_last
-    limit = masktypes.text_limit(mask.type_oid, mask.typmod)
-    filler = FILLER
-    if limit is not None:
-        # No value of the type is long enough to be shown in part if the limit is below 2 * kept.
-        filler = FILLER[: max(1, limit - kept)] if limit >= 2 * kept else FILLER[:limit]
-    is_blank_padded = mask.type_oid == masktypes.BPCHAR
+    chars_max = mask.column.chars_max
+    if chars_max is not None and chars_max < 2 * kept:
+        return _fixed(mask, FILLER)
+    filler = FILLER if chars_max is None else FILLER[: max(1, chars_max - kept)]
     return BuiltCell(
         action=ACTION_PARTIAL,
-        fixed=_encode(mask, filler),
+        fixed=_fixed(mask, filler).fixed,
         keep_first=keep_first,
         keep_last=keep_last,
         filler=filler.encode(),
-        pad_chars=masktypes.pad_chars(mask.type_oid, mask.typmod),
-        strip_blanks=is_blank_padded,
+        pad_chars=mask.column.pad_chars,
+        strip_blanks=mask.type_oid == BPCHAR,
     )
 
 
@@ -154,18 +152,7 @@ def _keep(mask: CellMask, name: str) -> int:
 
 
 def _build_hash(mask: CellMask) -> BuiltCell:
-    if len(mask.key) < maskhash.KEY_SIZE_MIN:
-        raise ValueError(f"mask kind 'hash' needs a key of at least {maskhash.KEY_SIZE_MIN} bytes")
-    family = masktypes.family_of(mask.type_oid, text_like=mask.text_like)
-    assert family is not None
-    hasher = functools.partial(
-        maskhash.HASHERS[family],
-        mask.key,
-        mask.type_oid,
-        mask.format,
-        masktypes.text_limit(mask.type_oid, mask.typmod),
-        masktypes.pad_chars(mask.type_oid, mask.typmod),
-    )
+    hasher = maskhash.build_hasher(mask.key, mask.column, is_binary=mask.format == 1)
     return BuiltCell(action=ACTION_HASH, hasher=hasher)
 
 

@@ -1,4 +1,4 @@
-"""Leaf helpers of the wire format: byte order and constants. Inline, so that loops never call out."""
+"""Byte order and constants of the wire format. Inline, so that loops never call out."""
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
