@@ -24,6 +24,7 @@ class MaskSpec:
     params: Mapping[str, Any]
     type_oid: int
     notnull: bool
+    text_like: bool = False  # an extension's type that reads and writes as text, such as citext
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -33,12 +34,20 @@ class MaskSpec:
             "params": dict(self.params),
             "type_oid": self.type_oid,
             "notnull": self.notnull,
+            "text_like": self.text_like,
         }
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> MaskSpec:
         """Rebuild what `to_wire` gave."""
-        return cls(wire["id"], wire["kind"], wire["params"], wire["type_oid"], wire["notnull"])
+        return cls(
+            id=wire["id"],
+            kind=wire["kind"],
+            params=wire["params"],
+            type_oid=wire["type_oid"],
+            notnull=wire["notnull"],
+            text_like=wire["text_like"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,330 @@
+"""The one function that decides, for every path a statement can come by.
+
+Pure: the answer depends on the rights, the facts and nothing else. Deny = not granted beats
+approve beats allow, whatever the order of rules; every effect must be covered; a masked column
+may be a plain output column and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.errors import ClientError, NotGranted, NotUnderstood
+from gateway.policy import refusals
+from gateway.policy.decision import (
+    CACHES,
+    Action,
+    ApprovalWire,
+    Cache,
+    Decision,
+    StatementPlan,
+    error_to_wire,
+)
+from gateway.policy.model import Condition
+from gateway.policy.names import READ_EFFECTS, UNKNOWN
+from gateway.policy.refusals import Namer
+from gateway.policy.rights import GrantRule, GuardRule, MaskedColumn, Rights
+from gateway.sql.facts import ColumnRef, Effect, Output, StatementFacts
+
+CLEAR: Final = -1
+_MASKED_WRITES: Final = ("rows.insert", "rows.update", "copy.in")
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What the statements of one string were found to do."""
+
+    hard: list[ClientError] = field(default_factory=list)  # refused in shadow mode too
+    errors: list[ClientError] = field(default_factory=list)
+    rules: dict[str, None] = field(default_factory=dict)
+    effects: dict[str, None] = field(default_factory=dict)
+    objects: dict[str, None] = field(default_factory=dict)
+    masks: dict[str, None] = field(default_factory=dict)
+    guards: dict[GuardRule, dict[str, None]] = field(default_factory=dict)
+    plans: list[StatementPlan] = field(default_factory=list)
+    cache: Cache = "fingerprint"
+
+
+def decide(
+    rights: Rights, facts: Sequence[StatementFacts], *, search_path: Sequence[str] = ()
+) -> Decision:
+    """Return the decision on the statements of one string; all are decided before any runs.
+
+    `search_path` only shapes error texts: an object is named as the client could have written
+    it, so that an invisible one reads like a missing one.
+    """
+    found = _Findings()
+    namer = Namer(tuple(search_path))
+    if len(facts) > 1:
+        _check_mixed_transaction(rights, facts, found)
+    for statement in facts:
+        _statement(rights, statement, namer, found)
+    _settle_cache(facts, found)
+    return _conclude(rights, found)
+
+
+def _check_mixed_transaction(
+    rights: Rights, facts: Sequence[StatementFacts], found: _Findings
+) -> None:
+    # "COMMIT; BEGIN READ WRITE; ..." is how a string climbs out of a read-only transaction.
+    if rights.level == "read" and any(statement.txn for statement in facts):
+        found.errors.append(refusals.mixed_transaction())
+
+
+def _settle_cache(facts: Sequence[StatementFacts], found: _Findings) -> None:
+    strictest = max((CACHES.index(statement.cache) for statement in facts), default=1)
+    if len(facts) != 1:
+        strictest = max(strictest, CACHES.index("text"))
+    found.cache = CACHES[strictest]
+
+
+def _statement(
+    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
+) -> None:
+    for effect in statement.effects:
+        found.effects[effect.id] = None
+        if effect.relation is not None:
+            found.objects[refusals.plain_name(effect.relation)] = None
+        elif effect.name:
+            found.objects[effect.name] = None
+    if rights.unbound and any(effect.relation is not None for effect in statement.effects):
+        found.hard.append(refusals.unbound_mask(rights.unbound))
+        found.rules.update(dict.fromkeys(rights.unbound))
+    _coverage(rights, statement, namer, found)
+    _guards(rights, statement, found)
+    outputs = _outputs(rights, statement, namer, found)
+    _uses(rights, statement, namer, found)
+    _write_back(rights, statement, namer, found)
+    found.plans.append(
+        StatementPlan(
+            kind=statement.kind,
+            outputs=outputs,
+            returns_rows=statement.outputs is not None or statement.copy == "out",
+            copy=statement.copy,
+            txn=statement.txn,
+            pin=statement.pin,
+            ddl=statement.ddl,
+            resets_settings=statement.resets_settings,
+            deallocate=statement.deallocate,
+        )
+    )
+
+
+# --- effects ------------------------------------------------------------------------------
+
+
+def _coverage(
+    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
+) -> None:
+    """Check every effect against grants and denies."""
+    for effect in statement.effects:
+        if effect.id == UNKNOWN:
+            found.hard.append(NotUnderstood("the statement does something that is not analysed"))
+            continue
+        covering = next((grant for grant in rights.grants if grant.covers(effect)), None)
+        denying = [rule.id for rule in rights.denies if rule.matches(effect)]
+        found.rules.update(dict.fromkeys(denying))
+        seen = effect.relation is None or any(_reads(grant, effect) for grant in rights.grants)
+        # A deny on an invisible object would tell that it exists.
+        if denying and seen:
+            found.errors.append(refusals.denied(denying[0], effect, namer))
+        elif covering is None:
+            found.errors.append(_not_covered(rights, effect, namer))
+        if covering is not None:
+            found.rules[covering.id] = None
+
+
+def _reads(grant: GrantRule, effect: Effect) -> bool:
+    return grant.sees(effect) and (grant.level is not None or grant.holds_effect(effect.id))
+
+
+def _not_covered(rights: Rights, effect: Effect, namer: Namer) -> ClientError:
+    """Choose the refusal: columns left out, writing with read only, or not granted at all."""
+    holding = [g for g in rights.grants if g.holds_effect(effect.id) and g.sees(effect)]
+    refused = [grant.columns_refused(effect) for grant in holding]
+    if refused and all(refused):
+        return refusals.columns_not_granted(effect, min(refused, key=len), holding, namer)
+    changes = effect.id not in READ_EFFECTS and effect.relation is not None
+    if changes and any(g.sees(effect) and g.level is not None for g in rights.grants):
+        return refusals.write_under_read(effect, namer)
+    return refusals.not_granted(effect, rights.grants, namer)
+
+
+# --- masks --------------------------------------------------------------------------------
+
+
+def _masked_in(rights: Rights, columns: Iterable[ColumnRef]) -> list[ColumnRef]:
+    return sorted(ref for ref in columns if ref in rights.masked)
+
+
+def _outputs(
+    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
+) -> tuple[int, ...] | None:
+    """Return the mask of every result column; record a refusal where none can be given."""
+    touched = any(
+        effect.relation is not None and effect.relation.oid in rights.masked_names
+        for effect in statement.effects
+    ) or bool(_masked_in(rights, statement.reads))
+    if not touched:
+        return None
+    if statement.copy == "out" and (read := _masked_in(rights, statement.reads)):
+        found.hard.append(refusals.masked_use(rights, read[0], "copy", namer, statement))
+    if statement.outputs is None:
+        return None
+    return tuple(
+        _output(rights, statement, output, namer, found) for output in statement.outputs
+    )
+
+
+def _output(
+    rights: Rights, statement: StatementFacts, output: Output, namer: Namer, found: _Findings
+) -> int:
+    if output.verdict == "unknown":
+        # Which columns it shows is not known: any masked one in reach could be among them.
+        in_reach = _masked_in(rights, statement.reads | output.sources)
+        if in_reach:
+            found.hard.append(
+                refusals.masked_use(rights, in_reach[0], "unknown", namer, statement)
+            )
+        return CLEAR
+    masked = _masked_in(rights, output.sources)
+    if not masked:
+        return CLEAR
+    columns = [rights.masked[ref] for ref in masked]
+    if output.verdict != "direct" or len(output.sources) != 1:
+        found.hard.append(refusals.masked_use(rights, masked[0], "expression", namer, statement))
+        return CLEAR
+    if columns[0].blocked:
+        found.hard.append(refusals.masked_use(rights, masked[0], "blocked", namer, statement))
+        return CLEAR
+    found.masks[columns[0].mask_id] = None
+    return columns[0].index
+
+
+def _uses(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
+    for use in statement.uses:
+        column: MaskedColumn | None = rights.masked.get(use.column)
+        if column is not None:
+            found.masks[column.mask_id] = None
+            found.hard.append(
+                refusals.masked_use(rights, use.column, use.place, namer, statement)
+            )
+
+
+def _write_back(
+    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
+) -> None:
+    """Writing a masked column needs a grant that names it, or masked values would be stored."""
+    for effect in statement.effects:
+        if effect.id not in _MASKED_WRITES or effect.relation is None:
+            continue
+        masked = rights.masked_names.get(effect.relation.oid, {})
+        written = effect.columns or tuple(masked)
+        for name in written:
+            if name not in masked:
+                continue
+            if not any(grant.names_column(effect, name) for grant in rights.grants):
+                found.hard.append(refusals.masked_write(effect, name, namer))
+
+
+# --- guards and the end -------------------------------------------------------------------
+
+
+def _guards(rights: Rights, statement: StatementFacts, found: _Findings) -> None:
+    for guard in rights.guards:
+        if not any(guard.matches(effect) for effect in statement.effects):
+            continue
+        because = _reasons(guard, statement)
+        if because is not None:
+            found.guards.setdefault(guard, {}).update(dict.fromkeys(because))
+
+
+def _reasons(guard: GuardRule, statement: StatementFacts) -> list[str] | None:
+    """Return why the guard holds the statement, or None when it does not."""
+    if guard.when is None:
+        return []
+    conditions = guard.when.any or guard.when.all or ()
+    reasons = [_reason(condition, statement) for condition in conditions]
+    given = [reason for reason in reasons if reason is not None]
+    held = bool(given) if guard.when.any else len(given) == len(reasons)
+    return given if held else None
+
+
+def _reason(condition: Condition, statement: StatementFacts) -> str | None:
+    if condition.no_where is not None:
+        if statement.no_where != condition.no_where:
+            return None
+        return "no WHERE" if condition.no_where else "has a WHERE"
+    # Nothing estimates rows yet. Unknown counts as too many: a guard must not open by itself.
+    return f"estimated rows unknown, counted as over {condition.estimated_rows_over}"
+
+
+def _approval(guards: dict[GuardRule, dict[str, None]]) -> ApprovalWire | None:
+    """Return one approval that satisfies every guard, or None when nobody could give it."""
+    rules = sorted(guards, key=lambda guard: guard.id)
+    people = frozenset(rules[0].approval.from_).intersection(*(g.approval.from_ for g in rules))
+    if not people:
+        return None
+    because = dict.fromkeys(reason for guard in rules for reason in guards[guard])
+    return {
+        "rule": ",".join(guard.id for guard in rules),
+        "from": sorted(people),
+        "quorum": max(guard.approval.quorum for guard in rules),
+        "hold_s": min(guard.approval.hold for guard in rules),
+        "request_ttl_s": min(guard.approval.request_ttl for guard in rules),
+        "grant_ttl_s": min(guard.approval.grant_ttl for guard in rules),
+        "because": list(because),
+    }
+
+
+def _conclude(rights: Rights, found: _Findings) -> Decision:
+    found.rules.update(dict.fromkeys(guard.id for guard in found.guards))
+    approval = _approval(found.guards) if found.guards else None
+    if found.guards and approval is None:
+        found.errors.append(refusals.nobody_approves(guard.id for guard in found.guards))
+    errors = [*found.errors, *found.hard]
+    # What is not visible is not discussed: an invisible object always gives NotGranted, which
+    # goes before any refusal that names a column or a rule.
+    error = next((e for e in errors if isinstance(e, NotGranted)), errors[0] if errors else None)
+    action: Action = "allow"
+    if error is not None:
+        action = "deny"
+    elif approval is not None:
+        action = "approve"
+    decision = Decision(
+        action=action,
+        error=None if error is None else error_to_wire(error),
+        rules=tuple(sorted(found.rules)),
+        effects=tuple(sorted(found.effects)),
+        objects=tuple(sorted(found.objects)),
+        masks=tuple(sorted(found.masks)),
+        statements=tuple(found.plans) if action != "deny" else (),
+        # Held statements are asked about each time: what the session is in decides too.
+        cache="never" if action == "approve" else found.cache,
+        approval=approval if action == "approve" else None,
+        profile_key=rights.profile.key,
+        policy_digest=rights.profile.policy_digest,
+        catalog_version=rights.profile.catalog_version,
+    )
+    if rights.mode == "shadow" and action != "allow" and not found.hard:
+        return _shadowed(decision, found)
+    return decision
+
+
+def _shadowed(decision: Decision, found: _Findings) -> Decision:
+    """Return `decision` as an allow that remembers what it would have been."""
+    return Decision(
+        action="allow",
+        rules=decision.rules,
+        effects=decision.effects,
+        objects=decision.objects,
+        masks=decision.masks,
+        statements=tuple(found.plans),
+        cache=found.cache,
+        shadow={"action": decision.action, "error": decision.error},
+        profile_key=decision.profile_key,
+        policy_digest=decision.policy_digest,
+        catalog_version=decision.catalog_version,
+    )

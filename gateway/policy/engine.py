@@ -1,0 +1,182 @@
+"""The seam between the analyzer process and the policy: one request in, one decision out.
+
+Holds the compiled form of one bundle for one set of catalog snapshots. A new bundle or a new
+snapshot is a new Engine, swapped in whole, so that no decision sees half of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.errors import (
+    ApprovalPending,
+    ClientError,
+    NoGrantOnTarget,
+    NotReady,
+    NotUnderstood,
+    Problem,
+    quote_name,
+)
+from gateway.policy.bundle import Bundle
+from gateway.policy.compile import TargetPolicy, compile_target
+from gateway.policy.decide import decide
+from gateway.policy.decision import Cache, DecideRequest, Decision, error_to_wire
+from gateway.policy.local import answer
+from gateway.policy.principal import Principal
+from gateway.policy.profile import Profile
+from gateway.policy.rights import Rights
+from gateway.sql.analyze import analyze
+from gateway.sql.catalog import Catalog
+from gateway.sql.facts import StatementFacts
+
+RIGHTS_CACHED_MAX: Final = 4_096
+_RightsKey = tuple[str, frozenset[str], str]
+
+
+class Engine:
+    """Decides for every target whose catalog is known."""
+
+    def __init__(
+        self, bundle: Bundle, catalogs: Mapping[str, Catalog], *, previous: Engine | None = None
+    ) -> None:
+        """Compile `bundle` for each catalog; what does not fit is in `problems`.
+
+        `previous` is the engine this one replaces: columns that it bound to masks keep them
+        even when they were renamed since.
+        """
+        self.bundle = bundle
+        self.targets: dict[str, TargetPolicy] = {
+            name: compile_target(
+                bundle, name, catalog, previous=previous.targets.get(name) if previous else None
+            )
+            for name, catalog in catalogs.items()
+        }
+        self._rights: dict[_RightsKey, Rights | None] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What must be corrected before this bundle may be activated on these databases."""
+        return tuple(problem for target in self.targets.values() for problem in target.problems)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is valid and doubtful, bundle and catalogs taken together."""
+        found = [problem for target in self.targets.values() for problem in target.warnings]
+        return (*self.bundle.warnings, *found)
+
+    def catalog(self, target: str) -> Catalog | None:
+        """Return the snapshot in use for `target`."""
+        compiled = self.targets.get(target)
+        return compiled.catalog if compiled is not None else None
+
+    def rights(self, principal: Principal, target: str, requested: str = "") -> Rights | None:
+        """Return what `principal` holds on `target`, None without any grant there.
+
+        Raises NotReady when the target is granted and its catalog is not loaded yet.
+        """
+        groups = self.bundle.groups_of(principal)
+        wish = requested if requested in {"read", "write"} else ""
+        key = (target, groups, wish)
+        if key in self._rights:
+            return self._rights[key]
+        compiled = self.targets.get(target)
+        if compiled is None:
+            if any(grant.target == target for grant in self.bundle.policy.grants):
+                raise NotReady("the target's catalog is not loaded yet")
+            return None
+        if len(self._rights) >= RIGHTS_CACHED_MAX:
+            self._rights.clear()
+        self._rights[key] = compiled.rights(groups, wish)
+        return self._rights[key]
+
+    def profile(self, principal: Principal, target: str, requested: str) -> Profile | None:
+        """Return the profile of a session, None without any grant on the target."""
+        rights = self.rights(principal, target, requested)
+        return rights.profile if rights is not None else None
+
+    def decide(self, request: DecideRequest) -> Decision:
+        """Return the decision on one string of SQL. Raises nothing a client can cause."""
+        try:
+            rights = self.rights(request.principal, request.target, request.requested)
+        except ClientError as error:
+            return self._refuse(None, error)
+        if rights is None:
+            return self._refuse(None, NoGrantOnTarget("no grant on this database"))
+        catalog = self.targets[request.target].catalog
+        path = request.search_path or catalog.default_search_path
+        try:
+            facts = analyze(
+                request.sql, catalog, search_path=path, param_oids=request.param_oids
+            )
+        except ClientError as error:
+            return self._refuse(rights, error, cache="text")
+        local = self._local(request, rights, facts)
+        if local is not None:
+            return local
+        decision = decide(rights, facts, search_path=catalog.effective_path(path))
+        if decision.action == "approve" and request.in_transaction:
+            return self._refuse(rights, _held_in_transaction(decision), like=decision)
+        return decision
+
+    def _local(
+        self, request: DecideRequest, rights: Rights, facts: tuple[StatementFacts, ...]
+    ) -> Decision | None:
+        for statement in facts:
+            found: dict[str, Any] | ClientError | None = answer(
+                statement,
+                bundle=self.bundle,
+                catalog=self.targets[request.target].catalog,
+                principal=request.principal,
+                rights=rights,
+            )
+            if found is None:
+                continue
+            if isinstance(found, ClientError):
+                return self._refuse(rights, found)
+            if len(facts) > 1:
+                alone = NotUnderstood(
+                    "the gateway answers this only as a single statement",
+                    hint="Send SHOW postern.* and SET postern.* by themselves.",
+                )
+                return self._refuse(rights, alone)
+            return Decision(action="local", local=found, **_stamp(rights))
+        return None
+
+    def _refuse(
+        self,
+        rights: Rights | None,
+        error: ClientError,
+        *,
+        cache: Cache = "never",
+        like: Decision | None = None,
+    ) -> Decision:
+        stamp: dict[str, Any] = {"policy_digest": self.bundle.digest}
+        if rights is not None:
+            stamp = _stamp(rights)
+        return Decision(
+            action="deny",
+            error=error_to_wire(error),
+            rules=like.rules if like else (),
+            effects=like.effects if like else (),
+            objects=like.objects if like else (),
+            cache=cache,
+            **stamp,
+        )
+
+
+def _held_in_transaction(decision: Decision) -> ClientError:
+    rule = decision.approval["rule"] if decision.approval else ""
+    return ApprovalPending(
+        f"rule {quote_name(rule)} needs an approval, which is not waited for inside a transaction",
+        hint="Send the statement by itself, outside a transaction block.",
+        facts={"rule": rule},
+    )
+
+
+def _stamp(rights: Rights) -> dict[str, Any]:
+    return {
+        "profile_key": rights.profile.key,
+        "policy_digest": rights.profile.policy_digest,
+        "catalog_version": rights.profile.catalog_version,
+    }
