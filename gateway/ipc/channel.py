@@ -8,7 +8,6 @@ requests, the server its requests in flight per peer and the size of a frame.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import struct
@@ -21,6 +20,7 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.limits import IPC_FRAME_BYTES_MAX, IPC_PENDING_MAX
+from gateway.logs import get_logger
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Mapping[str, Any]]]
@@ -31,7 +31,7 @@ DIAL_RETRY_S = 0.02
 _HEADER = struct.Struct(">IIB")
 _STATUS_OK, _STATUS_FAILED, _STATUS_BUSY = 0, 1, 2
 
-log = logging.getLogger(__name__)
+log = get_logger("ipc")
 
 
 class ChannelError(GatewayError):
@@ -86,7 +86,7 @@ class _Frames(asyncio.Protocol):
         self._received = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         received = self._received

@@ -18,6 +18,7 @@ from gateway.errors import ConfigError
 from gateway.ipc import paths
 from gateway.ipc.crash_memory import CrashMemory
 from gateway.ipc.epochs import Epochs
+from gateway.logs import configure, get_logger
 from gateway.process.exits import EXIT_BOOT, EXIT_BUG, EXIT_OK, StartError
 
 _PR_SET_PDEATHSIG = 1
@@ -28,7 +29,7 @@ _DEFAULTED = (
 # A terminal sends these to the whole process group; the supervisor alone acts on them.
 _IGNORED = (signal.SIGINT, signal.SIGHUP)
 
-log = logging.getLogger(__name__)
+log = get_logger("process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,7 @@ def process_name(kind: str, number: int) -> str:
     return f"{kind}-{number}" if kind in {"worker", "analyzer"} else kind
 
 
-def fork_child(
-    main: Main, context: ChildContext, *, close: Sequence[socket.socket] = ()
-) -> int:
+def fork_child(main: Main, context: ChildContext, *, close: Sequence[socket.socket] = ()) -> int:
     """Start `main(context)` in a new process without the sockets `close`; return its id."""
     parent = os.getpid()
     # A signal between fork and the reset below would run the parent's handlers in the child.
@@ -106,6 +105,7 @@ def _run_child(
             signal.signal(number, signal.SIG_IGN)
         tie_to_parent(parent)
         _set_name(context.name)
+        configure(context.name)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         main(context)
         code = EXIT_OK

@@ -15,7 +15,7 @@ def control_main(context: ChildContext) -> None:
 
     async def body(stop: asyncio.Event) -> None:
         # Only this process pays for the HTTP stack.
-        from gateway.control.serve import run_control
+        from gateway.control.serve import run_control  # noqa: PLC0415
 
         await run_control(
             ControlContext(

@@ -7,7 +7,6 @@ signals and forks. So a fork is safe at any time of its life.
 from __future__ import annotations
 
 import enum
-import logging
 import os
 import signal
 import socket
@@ -28,8 +27,6 @@ from gateway.process.respawn import Respawn
 from gateway.process.roster import Process, describe_status, make_roster
 from gateway.process.signals import SignalQueue
 
-log = logging.getLogger(__name__)
-
 _TICK_S = 0.25
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD)
 # Workers first, what they depend on next; the writer last, to store what all others recorded.
@@ -48,7 +45,7 @@ class Timing:
     """Bounds of the supervisor; the defaults are the product's, tests shorten them."""
 
     heartbeat_lost_s: float = limits.HEARTBEAT_LOST_S
-    boot_s: float = 30.0
+    boot_s: float = 120.0  # the writer recovers and indexes the trail before its first beat
     respawn_delay_s: float = limits.RESPAWN_DELAY_S
     respawn_burst_max: int = limits.RESPAWN_BURST_MAX
     respawn_window_s: float = limits.RESPAWN_WINDOW_S

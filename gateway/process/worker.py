@@ -17,7 +17,7 @@ def worker_main(context: ChildContext) -> None:
     async def body(stop: asyncio.Event) -> None:
         # Loaded by the supervisor before the fork; named here so that this module can be
         # imported where the data plane is not wanted.
-        from gateway.session.server import run_worker
+        from gateway.session.server import run_worker  # noqa: PLC0415
 
         await run_worker(
             WorkerContext(

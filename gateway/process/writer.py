@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 
+from gateway.audit.writer import AuditWriter
 from gateway.process.child import ChildContext
 
 
 def writer_main(context: ChildContext) -> None:
     """Drain the journals until SIGTERM, then once more to the end."""
-    from gateway.audit.writer import AuditWriter
-
     stopping = False
 
     def stop(*_: object) -> None:
@@ -18,6 +17,4 @@ def writer_main(context: ChildContext) -> None:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    AuditWriter(context.data_dir).run(
-        lambda: stopping, lambda: context.epochs.beat(context.slot)
-    )
+    AuditWriter(context.data_dir).run(lambda: stopping, lambda: context.epochs.beat(context.slot))

@@ -101,9 +101,7 @@ class GatewayUnderTest:
             self.process.wait(10)
 
 
-def wait_until(
-    condition: Callable[[], bool], within_s: float, explain: Callable[[], str]
-) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float, explain: Callable[[], str]) -> None:
     """Poll until `condition` holds; fail with `explain()` at the deadline."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -50,7 +50,7 @@ def worker(context: ChildContext) -> None:
         for server in servers:
             server.close()
         deadline = asyncio.get_running_loop().time() + context.drain_s
-        while clients and asyncio.get_running_loop().time() < deadline:
+        while clients and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         say(f"{context.name} drained with {clients} clients")
 

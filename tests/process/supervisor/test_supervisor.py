@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.process.supervisor.conftest import ROOT, GatewayUnderTest, is_alive, send, wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = ("writer", "control", "analyzer-0", "worker-0", "worker-1")
 
@@ -177,9 +173,7 @@ def test_no_orphan_survives_the_supervisor(gateway: GatewayUnderTest) -> None:
     gateway.wait_for("ready")
 
 
-def test_two_supervisors_never_share_a_directory(
-    gateway: GatewayUnderTest, tmp_path: Path
-) -> None:
+def test_two_supervisors_never_share_a_directory(gateway: GatewayUnderTest, tmp_path: Path) -> None:
     """Goal: one journal, one owner. Method: a second start on the same data directory."""
     gateway.start()
     gateway.wait_for("ready")
@@ -252,8 +246,8 @@ def test_no_descriptor_leaks_over_restarts(gateway: GatewayUnderTest) -> None:
     gateway.wanted["timing"]["respawn_delay_s"] = 0.01
     gateway.start()
     gateway.wait_for("ready")
-    before = len(os.listdir(f"/proc/{gateway.pid}/fd"))
+    before = len(list(Path(f"/proc/{gateway.pid}/fd").iterdir()))
     for life in range(1, 4):
         send(gateway.pids("control")[-1], signal.SIGKILL)
         gateway.wait_for("control started", count=life + 1)
-    assert len(os.listdir(f"/proc/{gateway.pid}/fd")) == before
+    assert len(list(Path(f"/proc/{gateway.pid}/fd").iterdir())) == before
