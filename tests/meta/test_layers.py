@@ -44,7 +44,6 @@ LEVELS = {
 FORBIDDEN = {
     # A decision that knows how it is sent could differ between paths.
     ("gateway.policy", "gateway.protocol"),
-    ("gateway.policy", "_fastpath"),
 }
 SIDEWAYS_ALLOWED = {
     # Within one level, only these packages know each other.

@@ -73,7 +73,7 @@ def python_functions() -> Iterator[tuple[str, int]]:
 
 def cython_functions(text: str) -> Iterator[tuple[str, int]]:
     """Yield name and length of every function in Cython source, by indentation."""
-    head = re.compile(r"( *)(?:cdef|cpdef|def|async def)\s[^=]*?(\w+)\(")
+    head = re.compile(r"( *)(?:cdef|cpdef|def|async def)\s(?!class\s)[^=]*?(\w+)\(")
     lines = text.splitlines()
     for start, line in enumerate(lines):
         match = head.match(line)
