@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.audit.chain import ENTRY_OVERHEAD, HEAD, EntryKind
 from gateway.audit.segments import (
@@ -27,7 +28,7 @@ from gateway.audit.segments import (
     read_entries,
     read_file_header,
 )
-from gateway.audit.signing import Checkpoint, line_digest, parse_line, read_lines
+from gateway.audit.signing import Checkpoint, is_signed_by, line_digest, parse_line, read_lines
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,15 +55,17 @@ class _Walk:
     rings: dict[int, int] = field(default_factory=dict)
 
 
-def recover(directory: Path) -> tuple[SegmentWriter, CheckpointEnd, list[dict[str, Any]]]:
-    """Open the trail in `directory` (`.../audit`) for appending.
+def recover(
+    directory: Path, public: Ed25519PublicKey
+) -> tuple[SegmentWriter, CheckpointEnd, list[dict[str, Any]]]:
+    """Open the trail in `directory` (`.../audit`) for appending; `public` is our own key.
 
     Returns the writer positioned at the end, the checkpoint file's end and the events to
     record about what was found. Raises OSError.
     """
     segments = directory / "segments"
     events: list[dict[str, Any]] = []
-    checkpoints = _recover_checkpoints(directory / "checkpoints.log", events)
+    checkpoints = _recover_checkpoints(directory / "checkpoints.log", public, events)
     for leftover in segments.glob("*.new"):
         leftover.unlink()
     paths = list_segments(segments)
@@ -78,7 +81,7 @@ def recover(directory: Path) -> tuple[SegmentWriter, CheckpointEnd, list[dict[st
     except (ValueError, KeyError, TypeError, AttributeError):
         # Not a segment any more. It stays as evidence; the checkpoints say what is missing.
         path.rename(path.with_suffix(".damaged"))
-        writer, checkpoints, more = recover(directory)
+        writer, checkpoints, more = recover(directory, public)
         event = {"kind": "security.audit_damaged", "file": path.with_suffix(".damaged").name}
         return writer, checkpoints, [event, *more]
     signed = checkpoints.last.sequence if checkpoints.last else 0
@@ -231,8 +234,17 @@ def _end_without_segments(
     )
 
 
-def _recover_checkpoints(path: Path, events: list[dict[str, Any]]) -> CheckpointEnd:
-    """Cut a torn last line and find the newest checkpoint that can be read."""
+def _own_checkpoint(line: bytes, public: Ed25519PublicKey) -> Checkpoint:
+    checkpoint, body, signature = parse_line(line)
+    if not is_signed_by(public, body, signature):
+        raise ValueError("not signed by us")
+    return checkpoint
+
+
+def _recover_checkpoints(
+    path: Path, public: Ed25519PublicKey, events: list[dict[str, Any]]
+) -> CheckpointEnd:
+    """Cut a torn last line and find the newest checkpoint that we signed."""
     lines = read_lines(path)
     whole = sum(map(len, lines))
     if path.exists() and path.stat().st_size > whole:
@@ -240,7 +252,7 @@ def _recover_checkpoints(path: Path, events: list[dict[str, Any]]) -> Checkpoint
     end = CheckpointEnd(digest=line_digest(lines[-1]) if lines else "")
     for line in reversed(lines):
         try:
-            end.last = parse_line(line)[0]
+            end.last = _own_checkpoint(line, public)
         except ValueError:
             events.append({"kind": "security.audit_damaged", "file": path.name})
             continue

@@ -96,7 +96,9 @@ class AuditWriter:
         )
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._key = load_or_make_key(self._directory)
-        self._segments, self._checkpoints, events = recover(self._directory)
+        self._segments, self._checkpoints, events = recover(
+            self._directory, self._key.public_key()
+        )
         self._index = AuditIndex(index_path(self._data_dir))
         self._index.catch_up(self._segments.directory)
         now = self._clock.monotonic()
@@ -176,7 +178,9 @@ class AuditWriter:
                 aside = path.with_suffix(f".unreadable-{self.sequence_next}")
                 path.rename(aside)
                 _LOG.error("%s; set aside as %s", error, aside.name)
-                self._append_own(kind="security.journal_unreadable", ring=path.name, copy=aside.name)
+                self._append_own(
+                    kind="security.journal_unreadable", ring=path.name, copy=aside.name
+                )
                 continue
             reader.resume(self._segments.end.rings.get(reader.ring_id, 0))
             self._readers[path.name] = reader
