@@ -150,9 +150,7 @@ class TargetPolicy:
             rules,
             [mask.id for mask in masks],
             # Bindings outlive names, so two processes may hold different ones for one catalog.
-            sorted(
-                [mask.id, *map(list, sorted(self.bindings.get(mask.id, ())))] for mask in masks
-            ),
+            sorted([mask.id, *map(list, sorted(self.bindings.get(mask.id, ())))] for mask in masks),
         ]
         return hashlib.sha256(b"postern-profile-v1\0" + orjson.dumps(parts)).hexdigest()
 
@@ -169,14 +167,26 @@ def compile_target(
     unbound: list[str] = []
     for mask in bundle.policy.masks:
         if _here(mask.target, target):
-            old = previous.bindings.get(mask.id, frozenset()) if previous else frozenset()
-            if not _bind(compiled, mask, old):
+            if not _bind(compiled, mask, _kept_bindings(bundle, mask, previous)):
                 unbound.append(mask.id)
     compiled.unbound = tuple(unbound)
     compiled.exposures = _exposures(compiled)
     _check_fit(compiled)
     _check_grants(compiled)
     return compiled
+
+
+def _kept_bindings(
+    bundle: Bundle, mask: Mask, previous: TargetPolicy | None
+) -> frozenset[ColumnRef]:
+    """Return what `previous` bound, unless the policy names other columns since."""
+    if previous is None:
+        return frozenset()
+    for old in previous.bundle.policy.masks:
+        named = previous.bundle.policy.mask_columns(old)
+        if old.id == mask.id and named == bundle.policy.mask_columns(mask):
+            return previous.bindings.get(mask.id, frozenset())
+    return frozenset()
 
 
 def _bind(compiled: TargetPolicy, mask: Mask, old: frozenset[ColumnRef]) -> bool:

@@ -80,9 +80,7 @@ def _settle_cache(facts: Sequence[StatementFacts], found: _Findings) -> None:
     found.cache = CACHES[strictest]
 
 
-def _statement(
-    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
-) -> None:
+def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
     for effect in statement.effects:
         found.effects[effect.id] = None
         if effect.relation is not None:
@@ -115,9 +113,7 @@ def _statement(
 # --- effects ------------------------------------------------------------------------------
 
 
-def _coverage(
-    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
-) -> None:
+def _coverage(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
     """Check every effect against grants and denies."""
     for effect in statement.effects:
         if effect.id == UNKNOWN:
@@ -173,9 +169,7 @@ def _outputs(
         found.hard.append(refusals.masked_use(rights, read[0], "copy", namer, statement))
     if statement.outputs is None:
         return None
-    return tuple(
-        _output(rights, statement, output, namer, found) for output in statement.outputs
-    )
+    return tuple(_output(rights, statement, output, namer, found) for output in statement.outputs)
 
 
 def _output(
@@ -185,9 +179,7 @@ def _output(
         # Which columns it shows is not known: any masked one in reach could be among them.
         in_reach = _masked_in(rights, statement.reads | output.sources)
         if in_reach:
-            found.hard.append(
-                refusals.masked_use(rights, in_reach[0], "unknown", namer, statement)
-            )
+            found.hard.append(refusals.masked_use(rights, in_reach[0], "unknown", namer, statement))
         return CLEAR
     masked = _masked_in(rights, output.sources)
     if not masked:
@@ -208,14 +200,10 @@ def _uses(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findi
         column: MaskedColumn | None = rights.masked.get(use.column)
         if column is not None:
             found.masks[column.mask_id] = None
-            found.hard.append(
-                refusals.masked_use(rights, use.column, use.place, namer, statement)
-            )
+            found.hard.append(refusals.masked_use(rights, use.column, use.place, namer, statement))
 
 
-def _write_back(
-    rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings
-) -> None:
+def _write_back(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
     """Writing a masked column needs a grant that names it, or masked values would be stored."""
     for effect in statement.effects:
         if effect.id not in _MASKED_WRITES or effect.relation is None:

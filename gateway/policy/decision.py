@@ -18,6 +18,7 @@ Action = Literal["allow", "deny", "approve", "local"]
 Cache = Literal["fingerprint", "text", "never"]
 CACHES: tuple[Cache, ...] = ("fingerprint", "text", "never")  # from free to strict
 
+
 class ErrorWire(TypedDict):
     """A ClientError as plain data. `reason` is for the audit only and never sent."""
 

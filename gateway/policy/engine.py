@@ -106,9 +106,7 @@ class Engine:
         catalog = self.targets[request.target].catalog
         path = request.search_path or catalog.default_search_path
         try:
-            facts = analyze(
-                request.sql, catalog, search_path=path, param_oids=request.param_oids
-            )
+            facts = analyze(request.sql, catalog, search_path=path, param_oids=request.param_oids)
         except ClientError as error:
             return self._refuse(rights, error, cache="text")
         local = self._local(request, rights, facts)

@@ -47,12 +47,16 @@ def load_bundle(
         if tree is not None and (policy := _validate(tree, problems)) is not None:
             parsed.append((tree, policy))
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(_in_order(problems))
     policy, origins = _merge(parsed, problems)
     warnings = check_references(policy, origins, problems, targets=targets, issuers=issuers)
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(_in_order(problems))
     return Bundle.build(policy, origins=origins, warnings=warnings)
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
 def _find_files(directory: Path, problems: list[Problem]) -> list[Path]:
@@ -125,7 +129,7 @@ def _explain(tree: Tree, details: ErrorDetails) -> Problem:
     if details["type"] == "missing":
         missing = details["loc"][-1]
         return tree.problem(path, f'{where + ": " if where else ""}the key "{missing}" is missing')
-    message = details["msg"].removeprefix("Value error, ")
+    message = details["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return tree.problem(path, f"{where}: {message[:1].lower()}{message[1:]}")
 
 
@@ -160,9 +164,7 @@ def _section_in(annotation: object) -> object:
     return annotation
 
 
-def _merge(
-    parsed: list[tuple[Tree, Policy]], problems: list[Problem]
-) -> tuple[Policy, Origins]:
+def _merge(parsed: list[tuple[Tree, Policy]], problems: list[Problem]) -> tuple[Policy, Origins]:
     merged: dict[str, Any] = {"version": 1}
     origins: Origins = {}
     for tree, policy in parsed:

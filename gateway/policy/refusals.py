@@ -169,9 +169,7 @@ def masked_use(
     if place == "blocked":
         message = f"column {name}{table} shows a masked column in a derived form and is not given"
     else:
-        message = (
-            f"masked column {name}{table} is used {where}; it may only be selected by itself"
-        )
+        message = f"masked column {name}{table} is used {where}; it may only be selected by itself"
     facts: dict[str, object] = {"mask": mask, "place": place}
     if column:
         facts["column"] = column

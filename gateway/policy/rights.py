@@ -68,9 +68,7 @@ class GrantRule:
         if effect.id.startswith("function."):
             return self._covers_function(effect)
         return (
-            self.holds_effect(effect.id)
-            and self.sees(effect)
-            and not self.columns_refused(effect)
+            self.holds_effect(effect.id) and self.sees(effect) and not self.columns_refused(effect)
         )
 
     def sees(self, effect: Effect) -> bool:

@@ -1,0 +1,156 @@
+"""Binding a policy to a catalog: inheritance, renames, masks that fit nothing, profile keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.policy.compile import compile_target
+from gateway.policy.decide import decide
+from tests.unit.policy.world import (
+    POLICY,
+    TABLES,
+    TEXT,
+    compiled,
+    load,
+    make_catalog,
+    rights,
+    select,
+)
+
+
+def renamed(old: str, new: str) -> dict[str, tuple[int, str, dict[str, int]]]:
+    """Return the tables with a column of sales.customers under another name."""
+    tables = dict(TABLES)
+    oid, kind, columns = tables["sales.customers"]
+    tables["sales.customers"] = (
+        oid, kind, {(new if name == old else name): type_ for name, type_ in columns.items()},
+    )  # fmt: skip
+    return tables
+
+
+def test_profile_maps_every_column_that_shows_a_masked_one(tmp_path: Path) -> None:
+    """Goal: the wire cross-check knows tables, children and views, derived columns included."""
+    profile = rights(tmp_path, ("readers",)).profile
+    assert set(profile.masked) == {
+        (20001, 3), (20001, 4), (20002, 2), (20002, 4), (20006, 2), (20006, 3),
+    }  # fmt: skip
+    assert profile.filter_errors
+    kinds = {profile.masks[index].kind for index in profile.masked.values()}
+    assert kinds == {"email", "partial", "null"}
+    email = profile.masks[profile.masked[20001, 3]]
+    assert (email.type_oid, email.notnull) == (TEXT, True)
+
+
+def test_mask_without_column_is_a_problem_and_blocks_the_table(tmp_path: Path) -> None:
+    """Goal: a column renamed away is not readable under its new name."""
+    tables = renamed("email", "mail")
+    policy = compile_target(load(tmp_path), "orders", make_catalog(tables=tables))
+    assert [p.message for p in policy.problems] == [
+        'target "orders" has no column sales.customers.email'
+    ]
+    held = policy.rights(("readers",))
+    assert held is not None
+    assert decide(held, [select("sales.customers", "id")]).action == "deny"
+    assert decide(held, [select("sales.orders", "id")]).action == "allow"
+
+
+def test_renamed_column_keeps_its_mask(tmp_path: Path) -> None:
+    """Goal: masks bind to the column and not to its name, also past a decoy of the old name."""
+    before = compiled(tmp_path)
+    tables = renamed("email", "mail")
+    tables["sales.customers"][2]["email"] = TEXT
+    after = compile_target(before.bundle, "orders", make_catalog("c2", tables), previous=before)
+    held = after.rights(("readers",))
+    assert held is not None
+    assert {(20001, 3), (20001, 5)} <= set(held.profile.masked)
+    assert not after.problems
+
+
+def test_mask_on_a_missing_table_refuses_statements_on_tables(tmp_path: Path) -> None:
+    """Goal: where the hidden table went is unknown, so nothing is read until it is known."""
+    tables = {k: v for k, v in TABLES.items() if k != "sales.customers"}
+    policy = compile_target(load(tmp_path), "orders", make_catalog(tables=tables))
+    held = policy.rights(("readers",))
+    assert held is not None
+    decision = decide(held, [select("sales.orders", "id")])
+    error = decision.client_error()
+    assert error is not None
+    assert error.text().startswith('PN302 mask "email" of the policy does not fit this database')
+
+
+def test_shadow_mode_only_warns_of_a_mask_without_column(tmp_path: Path) -> None:
+    """Goal: semantics say: error in enforce mode."""
+    text = POLICY.replace("mode: enforce", "mode: shadow")
+    policy = compile_target(
+        load(tmp_path, text), "orders", make_catalog(tables=renamed("email", "mail"))
+    )
+    assert not policy.problems
+    assert any("has no column" in warning.message for warning in policy.warnings)
+
+
+def test_kind_that_does_not_fit_the_type_is_a_problem_and_blocks(tmp_path: Path) -> None:
+    """Goal: found at load, and never a raw value at run time."""
+    text = POLICY.replace("[sales.customers.ssn]", "[sales.customers.id]")
+    policy = compiled(tmp_path, text)
+    assert "mask kind 'partial' does not fit type" in policy.problems[0].message
+    held = policy.rights(("readers",))
+    assert held is not None
+    assert decide(held, [select("sales.customers", "id")]).action == "deny"
+
+
+def test_strictest_mask_wins_in_any_order(tmp_path: Path) -> None:
+    """Goal: two masks on a column: the one that shows less, however they are written."""
+    extra = "  - {id: z-null, columns: [sales.customers.ssn], with: {kind: 'null'}}\n"
+    first = POLICY.replace("masks:\n", "masks:\n" + extra)
+    for text in (POLICY + extra, first):
+        profile = rights(tmp_path, ("readers",), text).profile
+        assert profile.masks[profile.masked[20001, 4]].kind == "null"
+
+
+def test_mask_on_the_derived_column_itself_shows_it(tmp_path: Path) -> None:
+    """Goal: a policy owner can give a derived column by masking it on its own."""
+    extra = "  - {id: shout, columns: [sales.contacts.shouted], with: {kind: redact}}\n"
+    held = rights(tmp_path, ("readers",), POLICY + extra)
+    assert decide(held, [select("sales.contacts", "shouted")]).masks == ("shout",)
+
+
+def test_equal_rights_give_equal_keys_and_any_difference_another(tmp_path: Path) -> None:
+    """Goal: caches are shared by equals only."""
+    policy = compiled(tmp_path)
+
+    def key(groups: tuple[str, ...], requested: str = "") -> str:
+        found = policy.rights(groups, requested)
+        assert found is not None
+        return found.profile.key
+
+    assert key(("readers",)) == key(("readers", "dba")) == key(("readers",), "admin")
+    different = [key(("readers",)), key(("agents",)), key(("privacy",)), key(("admins",)),
+                 key(("agents",), "read"), key(("admins",), "write")]  # fmt: skip
+    assert len(set(different)) == len(different)
+    other = compile_target(policy.bundle, "orders", make_catalog("c2")).rights(("readers",))
+    assert other is not None
+    assert other.profile.key != key(("readers",))
+
+
+def test_nothing_granted_is_no_profile(tmp_path: Path) -> None:
+    """Goal: groups without a grant here hold nothing here."""
+    policy = compiled(tmp_path)
+    assert policy.rights(("dba",)) is None
+    assert policy.rights(()) is None
+
+
+def test_grant_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
+    """Goal: a misspelt table is told."""
+    text = POLICY.replace("tables: [refunds]", "tables: [refund]")
+    policy = compiled(tmp_path, text)
+    assert any("matches no relation" in warning.message for warning in policy.warnings)
+
+
+@pytest.mark.parametrize("value", ["{kind: constant, value: 7}", "{kind: constant, value: [1]}"])
+def test_constant_must_be_of_the_columns_type(tmp_path: Path, value: str) -> None:
+    """Goal: a constant that the type cannot hold is found before it is served."""
+    text = POLICY.replace("{kind: partial, keep_last: 4}", "{kind: constant, value: x}")
+    text = text.replace("[sales.customers.ssn]", "[sales.customers.id]")
+    assert compiled(tmp_path, text).problems
