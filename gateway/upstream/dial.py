@@ -337,8 +337,8 @@ def describe(error: Exception, target: Target, secret: bytes, timeout_s: float) 
         text = error.message
     elif isinstance(error, OSError):
         # asyncio words its own OSErrors after its internals; the number says what happened.
-        known = error.errno is not None and error.errno > 0
-        text = os.strerror(error.errno) if known else error.strerror or str(error)
+        number = error.errno or 0
+        text = os.strerror(number) if number > 0 else error.strerror or str(error)
     else:
         text = str(error)
     if secret:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import ipaddress
 import os
@@ -180,11 +179,17 @@ def server() -> Iterator[Server]:
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
+OPEN: list[asyncio.Transport] = []
+
+
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 def run(request: pytest.FixtureRequest) -> Iterator[RunAsync]:
     """Run coroutines on both event loops."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner.run
+        while OPEN:
+            OPEN.pop().abort()
+        runner.run(asyncio.sleep(0))
 
 
 class Collector(asyncio.Protocol):
@@ -286,6 +291,7 @@ def test_role_and_settings_are_quoted(server: Server, run: RunAsync) -> None:
     async def go() -> tuple[bytes, bytes, bytes]:
         startup = build_server_startup(target, "read")
         connection = await dial(target, b"", startup, timeout_s=5)
+        OPEN.append(connection.transport)
         await ask(connection, build_role_setup(target, "read"))
         await ask(connection, build_settings_query({"application_name": "it's; select 1"}))
         role = await ask(connection, "select current_user")
@@ -306,6 +312,7 @@ def test_cancel(server: Server, run: RunAsync, tls: str) -> None:
     async def go() -> bytes:
         startup = build_server_startup(target, "read")
         connection = await dial(target, b"", startup, timeout_s=5)
+        OPEN.append(connection.transport)
         running = asyncio.ensure_future(ask(connection, "select pg_sleep(30)"))
         await asyncio.sleep(0.2)
         pid, secret = connection.backend_pid, connection.cancel_secret
@@ -347,24 +354,34 @@ READY = msg(b"Z", b"I")
 SASL = msg(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0")
 
 
+class Liar(asyncio.Protocol):
+    """A server that knows only what to say next."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self.answers = answers
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        OPEN.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answers:
+            self.transport.write(self.answers.pop(0))
+
+
 async def serve_and_dial(answers: list[bytes], *, tls: str = "disable") -> DialedConnection:
     """Dial a server that sends each of `answers` after one read, then stays silent."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            if not await reader.read(65536):
-                break
-            writer.write(answer)
-        with contextlib.suppress(asyncio.CancelledError):
-            await reader.read(65536)
-        writer.close()
-
-    fake = await asyncio.start_server(talk, "127.0.0.1", 0)
+    pending = list(answers)
+    loop = asyncio.get_running_loop()
+    fake = await loop.create_server(lambda: Liar(pending), "127.0.0.1", 0)
     port = fake.sockets[0].getsockname()[1]
     target = replace(Server(port, Path(), Path(), Path()).target(), tls=tls)
     try:
         startup = build_server_startup(target, "read")
-        return await dial(target, b"topsecret", startup, timeout_s=0.7)
+        connection = await dial(target, b"topsecret", startup, timeout_s=0.7)
+        OPEN.append(connection.transport)
+        return connection
     finally:
         fake.close()
 
@@ -455,24 +472,35 @@ def test_handshake_byte_by_byte(server: Server, run: RunAsync) -> None:
     """Goal: where the reads split does not matter. Method: a proxy that sends single bytes."""
 
     async def go() -> bytes:
-        async def pump(
-            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step: int
-        ) -> None:
-            while data := await reader.read(4096):
-                for pos in range(0, len(data), step):
-                    writer.write(data[pos : pos + step])
-                    await writer.drain()
-                    await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
 
-        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                await asyncio.gather(pump(reader, up_writer, 4096), pump(up_reader, writer, 1))
-            finally:
-                up_writer.close()
+        class Upstream(asyncio.Protocol):
+            def __init__(self, client: asyncio.Transport) -> None:
+                self.client = client
 
-        proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+            def data_received(self, data: bytes) -> None:
+                for byte in data:
+                    loop.call_soon(self.client.write, bytes([byte]))
+
+        class Proxy(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                transport.get_extra_info("socket").setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+                )
+                OPEN.append(transport)
+                self.opening = loop.create_task(self.open(transport))
+
+            async def open(self, client: asyncio.Transport) -> asyncio.Transport:
+                upstream, _ = await loop.create_connection(
+                    lambda: Upstream(client), "127.0.0.1", server.port
+                )
+                OPEN.append(upstream)
+                return upstream
+
+            def data_received(self, data: bytes) -> None:
+                self.opening.add_done_callback(lambda task: task.result().write(data))
+
+        proxy = await loop.create_server(Proxy, "127.0.0.1", 0)
         target = server.target(user="u_scram", port=proxy.sockets[0].getsockname()[1])
         try:
             return await dial_and_ask(target, PASSWORD)
