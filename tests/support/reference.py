@@ -55,6 +55,12 @@ def parse_row(message: bytes) -> list[bytes | None]:
     return cells
 
 
+# UTF-8 by its bit patterns. That is enough to count: bytes of other encodings fail it.
+_CHAR = (
+    rb"(?:[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
+)
+
+
 def mask_cell(built: BuiltCell, cell: bytes) -> bytes | None:
     if built.action == ACTION_FIXED:
         return built.fixed
@@ -63,16 +69,17 @@ def mask_cell(built: BuiltCell, cell: bytes) -> bytes | None:
         return built.hasher(cell)
     if built.strip_blanks:
         cell = cell.rstrip(b" ")
-    try:
-        text = cell.decode()
-    except UnicodeDecodeError:
-        return built.fixed
     kept = built.keep_first + built.keep_last
-    if len(text) < 2 * kept:
+    chars = re.compile(b"(?:%b){%d}" % (_CHAR, 2 * kept)).match(cell)
+    head = re.compile(b"(?:%b){%d}" % (_CHAR, built.keep_first)).match(cell)
+    # A character begins where it begins, read from either end: the shortest tail is the only one.
+    last = re.compile(b"(?:%b){%d}" % (_CHAR, built.keep_last))
+    tails = (cell[len(cell) - size :] for size in range(min(4 * built.keep_last, len(cell)) + 1))
+    tail = next(filter(last.fullmatch, tails), None)
+    if chars is None or head is None or tail is None:
         return built.fixed
-    tail = text[len(text) - built.keep_last :]
-    masked = text[: built.keep_first] + built.filler.decode() + tail
-    return masked.ljust(built.pad_chars).encode()
+    shown_chars = kept + len(built.filler)
+    return head[0] + built.filler + tail + b" " * (built.pad_chars - shown_chars)
 
 
 def rewrite(columns: Sequence[CellMask | None], rows: bytes) -> bytes:

@@ -1,0 +1,107 @@
+"""Fuzz targets: one per parser of bytes that a peer chooses.
+
+Each takes any bytes and must come back with a result or FrameError, nothing else. Where a twin
+exists its verdict must be the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from _fastpath.datarow import CellMask, ColumnDesc, MaskPlan, parse_row_description
+from _fastpath.errors import FrameError
+from _fastpath.fingerprint import fingerprint
+from _fastpath.framing import scan_frames, scan_run
+from tests.support import reference, sql_corpus
+
+KEY = b"0123456789abcdef"
+FRAME_SIZE_MAX = 1 << 16
+COLUMNS = [
+    None,
+    CellMask(kind="redact", type_oid=25),
+    CellMask(kind="partial", type_oid=1042, typmod=20, params={"keep_first": 1, "keep_last": 2}),
+    CellMask(kind="hash", type_oid=23, key=KEY),
+    CellMask(kind="null", type_oid=25),
+]
+PLAN = MaskPlan(COLUMNS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser with inputs to start from."""
+
+    run: Callable[[bytes], object]
+    seeds: list[bytes]
+
+
+def fuzz_framing(data: bytes) -> None:
+    found: object
+    expected: object
+    try:
+        found = scan_frames(data, FRAME_SIZE_MAX)
+    except FrameError as error:
+        found = error.offset
+    try:
+        expected = reference.scan_frames(data, FRAME_SIZE_MAX)
+    except FrameError as error:
+        expected = error.offset
+    assert found == expected
+    status, end, _ = scan_run(data, 0, ord("D"), FRAME_SIZE_MAX)
+    assert -1 <= status <= 1
+    assert 0 <= end <= len(data)
+
+
+def fuzz_rows(data: bytes) -> None:
+    found: bytes | None
+    expected: bytes | None
+    try:
+        found = PLAN.rewrite_bytes(data)
+    except FrameError:
+        found = None
+    try:
+        expected = reference.rewrite(COLUMNS, data)
+    except (FrameError, ValueError, OverflowError):
+        expected = None
+    assert found == expected
+
+
+def fuzz_description(data: bytes) -> None:
+    try:
+        columns = parse_row_description(data)
+    except FrameError:
+        return
+    assert build_description(columns) == data
+
+
+def fuzz_fingerprint(data: bytes) -> None:
+    found = fingerprint(data)
+    if found is not None:
+        assert reference.decode_fingerprint(found) == reference.tokens(data.decode())
+
+
+def build_description(columns: list[ColumnDesc]) -> bytes:
+    out = struct.pack(">h", len(columns))
+    for column in columns:
+        out += column.name + b"\0" + struct.pack(">IhIhih", *column[1:])
+    return out
+
+
+ROWS = [
+    reference.build_row([b"1", b"secret", b"abcdefgh", b"-7", None]),
+    reference.build_row([None, None, None, None, None]),
+    reference.build_row(
+        [b"", b"", b"\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9exyz", b"2147483647", b"x" * 40]
+    ),
+]
+DESCRIPTION = build_description(
+    [ColumnDesc(b"id", 16384, 1, 23, 4, -1, 0), ColumnDesc(b"e mail", 16384, 2, 1043, -1, 24, 1)]
+)
+
+TARGETS = {
+    "framing": Target(fuzz_framing, [b"".join(ROWS) + b"Z\0\0\0\5I", b"S\0\0\0\4H\0\0\0\4"]),
+    "rows": Target(fuzz_rows, [*ROWS, b"".join(ROWS)]),
+    "description": Target(fuzz_description, [DESCRIPTION, b"\0\0"]),
+    "fingerprint": Target(fuzz_fingerprint, [s.encode() for s in sql_corpus.statements()]),
+}
