@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 
 from gateway.approvals.bounds import STORE_QUEUE_MAX, WAIT_S_MAX, WAITERS_MAX
+from gateway.approvals.changes import Changes
 from gateway.approvals.refusal import Refusal, RefusalCode
 from gateway.approvals.rules import Person, is_requester, require_may_decide
 from gateway.approvals.states import ApprovalState
@@ -35,27 +36,6 @@ TICK_S = 0.5
 POLICY_CHANGED = "the policy changed after the request was made"
 
 log = logging.getLogger(__name__)
-
-
-class Changes:
-    """A number that grows whenever something a page shows has changed."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._event = asyncio.Event()
-
-    def note(self) -> None:
-        """Wake everybody who waits for a change."""
-        self.number += 1
-        event, self._event = self._event, asyncio.Event()
-        event.set()
-
-    async def after(self, number: int, timeout_s: float) -> int:
-        """Return the number as soon as it is not `number`, or when the time is over."""
-        if self.number == number:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._event.wait(), timeout_s)
-        return self.number
 
 
 class ApprovalDesk:
@@ -136,7 +116,7 @@ class ApprovalDesk:
         return await self._call(lambda store: store.get(approval_id))
 
     async def view(self, viewer: Viewer, approval_id: str) -> Approval:
-        """Return one request if `viewer` may know of it; the same refusal when it does not exist."""
+        """Return one request if `viewer` may know of it; else it reads as not existing."""
         approval = await self.get(approval_id)
         if not viewer.sees(approval):
             raise Refusal(RefusalCode.NOT_FOUND, "no such approval")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.approvals import schema
+from gateway.approvals.bounds import EXCERPT_CHARS
 from gateway.approvals.model import Approval, Listed
 from gateway.approvals.refusal import Refusal, RefusalCode
 from gateway.limits import HTTP_PAGE_ITEMS_MAX
@@ -61,7 +62,7 @@ def find_page(db: apsw.Connection, viewer: Viewer, query: Query) -> tuple[list[L
     if not viewer.sees_all:
         where.append(
             "(a.principal_key = ? OR EXISTS (SELECT 1 FROM json_each(a.approvers) g"
-            f" WHERE g.value IN ({_marks(viewer.groups)})))"
+            f" WHERE g.value IN ({_marks(viewer.groups)})))"  # noqa: S608  question marks only
         )
         values += [viewer.key, *viewer.groups]
     if query.states:
@@ -77,7 +78,7 @@ def find_page(db: apsw.Connection, viewer: Viewer, query: Query) -> tuple[list[L
     clause = f"WHERE {' AND '.join(where)}" if where else ""
     rows = db.execute(
         f"{schema.LIST} {clause} ORDER BY a.created_us DESC, a.id DESC LIMIT ?",
-        (*values, limit + 1),
+        (EXCERPT_CHARS, *values, limit + 1),
     ).fetchall()
     items = [schema.decode_listed(row) for row in rows[:limit]]
     return items, _write_cursor(items[-1]) if len(rows) > limit else ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gateway.approvals.bounds import EXCERPT_CHARS
 from gateway.approvals.model import Approval, ApprovalRequest, Listed, Parameter, Step, Terms, Vote
 from gateway.approvals.states import ApprovalState
 from gateway.policy.principal import Principal
@@ -92,9 +91,9 @@ SELECT id, digest, state, version, created_us, expires_us, outcome, principal, t
 FROM approvals
 """
 
-LIST = f"""
+LIST = """
 SELECT a.id, a.state, a.version, a.principal, a.target, a.role,
-    substr(CAST(a.sql AS TEXT), 1, {EXCERPT_CHARS}), length(a.sql), a.objects, a.effects, a.reason,
+    substr(CAST(a.sql AS TEXT), 1, ?), length(a.sql), a.objects, a.effects, a.reason,
     a.session, a.created_us, a.expires_us, a.terms,
     (SELECT count(*) FROM approval_votes v WHERE v.approval = a.id AND v.verdict = 'approve')
 FROM approvals a

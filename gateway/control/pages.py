@@ -1,0 +1,261 @@
+"""The approvals inbox and the pages around it: rendered here, readable without a script.
+
+A page never decides by itself who may do what: it asks `rules.why_not` for what to show and the
+desk for what to do, as the API does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gateway.approvals.listing import Query
+from gateway.approvals.rules import is_requester, why_not
+from gateway.approvals.states import ApprovalState
+from gateway.clock import format_time
+from gateway.control.auth import COOKIE, check_csrf, check_same_origin
+from gateway.control.guard import describe
+from gateway.control.problems import HttpProblem
+from gateway.control.shapes import parameter_json
+from gateway.control.visible import visible, visible_text
+from gateway.control.web import check_comment, read_form, sees_sessions, viewer_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from gateway.approvals.model import Approval
+    from gateway.control.auth import Caller
+    from gateway.control.web import Services
+
+TEMPLATES = Path(__file__).with_name("templates")
+TABS = {
+    "waiting": (ApprovalState.PENDING,),
+    "approved": (ApprovalState.APPROVED, ApprovalState.EXECUTING),
+    "ended": tuple(state for state in ApprovalState if state.is_final),
+}
+PAGE_ITEMS = 50
+SESSION_ROWS = 200
+_NEXT = re.compile(r"/approvals/[0-9a-z]{1,32}", re.ASCII)
+_VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
+_VERBS = frozenset({"approve", "deny", "cancel", "revoke"})
+
+
+class Pages:
+    """The endpoints for people with a browser."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._jinja = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._jinja.filters.update(
+            visible=visible,
+            plain=visible_text,
+            when=format_time,
+            ago=self._ago,
+            left=self._left,
+        )
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the pages."""
+        post = ["POST"]
+        return [
+            Route("/", self.inbox),
+            Route("/approvals/{id}", self.show),
+            Route("/approvals/{id}/{verb}", self.decide, methods=post),
+            Route("/sessions", self.sessions),
+            Route("/login", self.login_form),
+            Route("/login", self.login, methods=post),
+            Route("/logout", self.logout, methods=post),
+        ]
+
+    async def inbox(self, request: Request) -> Response:
+        """List what the person may see, what waits first."""
+        caller = await self._caller(request)
+        if caller is None:
+            return _to_login(request)
+        tab = request.query_params.get("tab", "waiting")
+        if tab not in TABS:
+            raise HttpProblem(404, "no such list")
+        number = self._services.desk.changes.number
+        query = Query(
+            states=TABS[tab], cursor=request.query_params.get("cursor", ""), limit=PAGE_ITEMS
+        )
+        items, cursor = await self._services.desk.find(viewer_of(caller.person), query)
+        return self._page(
+            "inbox.html", caller, tab=tab, tabs=list(TABS), items=items, cursor=cursor,
+            events=f"/events?topic=approvals&after={number}",
+        )  # fmt: skip
+
+    async def show(self, request: Request) -> Response:
+        """Show one request with everything the approver signs."""
+        caller = await self._caller(request)
+        if caller is None:
+            return _to_login(request)
+        return await self._show(request, caller)
+
+    async def decide(self, request: Request) -> Response:
+        """Take a form's decision; a refusal is shown on the request's page."""
+        caller, form = await self._form(request)
+        verb, desk = request.path_params["verb"], self._services.desk
+        if verb not in _VERBS:
+            raise HttpProblem(404, "no such page")
+        comment = check_comment(form.get("comment"))
+        version = form.get("version", "")
+        if not _VERSION.fullmatch(version):
+            raise HttpProblem(422, "the form is malformed")
+        approval = await desk.view(viewer_of(caller.person), request.path_params["id"])
+        try:
+            if verb == "cancel":
+                await desk.withdraw(caller.person, approval.id, comment)
+            elif verb == "revoke":
+                await desk.revoke(caller.person, approval.id, comment)
+            else:
+                await desk.decide(caller.person, approval.id, verb, comment, version=int(version))
+        except Exception as exc:
+            status, text, reason, _ = describe(exc)
+            if status >= 500:
+                raise
+            request.state.reason = reason
+            return await self._show(request, caller, status=status, error=text, comment=comment)
+        return RedirectResponse(f"/approvals/{approval.id}", 303)
+
+    async def sessions(self, request: Request) -> Response:
+        """List live sessions."""
+        caller = await self._caller(request)
+        if caller is None:
+            return _to_login(request)
+        live, everybody = self._services.live, sees_sessions(caller.person)
+        number = live.changes.number
+        found = [s for s in live if everybody or s.principal.key == caller.person.key]
+        found.sort(key=lambda session: session.opened_us, reverse=True)
+        return self._page(
+            "sessions.html", caller, sessions=found[:SESSION_ROWS], total=len(found),
+            events=f"/events?topic=sessions&after={number}",
+        )  # fmt: skip
+
+    async def login_form(self, request: Request) -> Response:
+        """Ask for a token."""
+        return self._login_page(request.query_params.get("next", ""), "")
+
+    async def login(self, request: Request) -> Response:
+        """Open a browser session for a token."""
+        check_same_origin(request)
+        form = await read_form(request)
+        target = form.get("next", "")
+        address = "" if request.client is None else request.client.host
+        try:
+            token = form.get("token", "").strip()
+            name, person = await self._services.auth.sign_in(token, address)
+        except HttpProblem as exc:
+            request.state.reason = exc.reason or exc.detail
+            return self._login_page(target, exc.detail, status=exc.status)
+        request.state.person = person
+        response = RedirectResponse(target if _NEXT.fullmatch(target) else "/", 303)
+        response.set_cookie(
+            COOKIE, name, path="/", httponly=True, samesite="strict",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return response
+
+    async def logout(self, request: Request) -> Response:
+        """End the browser session."""
+        await self._form(request)
+        self._services.auth.sign_out(request)
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return response
+
+    def error(self, request: Request, status: int, text: str) -> Response:
+        """Return an error as a page."""
+        del request  # the page says nothing about the request: it may be hostile
+        html = self._jinja.get_template("error.html").render(
+            status=status, text=text, caller=None, events=""
+        )
+        return Response(html, status, media_type="text/html")
+
+    async def _show(
+        self,
+        request: Request,
+        caller: Caller,
+        *,
+        status: int = 200,
+        error: str = "",
+        comment: str = "",
+    ) -> Response:
+        person, desk = caller.person, self._services.desk
+        number = desk.changes.number
+        approval = await desk.view(viewer_of(person), request.path_params["id"])
+        reason = why_not(person, approval, self._services.clock.wall())
+        pending = approval.state is ApprovalState.PENDING
+        spoken = any(vote.person == person.key for vote in approval.votes)
+        is_admin = "admin" in person.roles and not person.is_agent
+        return self._page(
+            "approval.html", caller, status, approval=approval, request=approval.request,
+            params=[parameter_json(param) for param in approval.request.params],
+            error=error, comment=comment, reason=reason, has_spoken=spoken,
+            may_decide=pending and not reason and not spoken,
+            may_cancel=pending and (is_requester(person, approval) or is_admin),
+            may_revoke=approval.state is ApprovalState.APPROVED and (is_admin or not reason),
+            events=f"/events?topic=approvals&after={number}", lines=_count_lines(approval),
+        )  # fmt: skip
+
+    async def _caller(self, request: Request) -> Caller | None:
+        caller = await self._services.auth.caller(request)
+        if caller is not None:
+            request.state.person = caller.person
+        return caller
+
+    async def _form(self, request: Request) -> tuple[Caller, dict[str, str]]:
+        """Return who sent a form and its fields, after all checks against forgery."""
+        check_same_origin(request)
+        caller = await self._caller(request)
+        if caller is None or not caller.is_browser:
+            raise HttpProblem(403, "sign in first")
+        form = await read_form(request)
+        check_csrf(caller, form.get("csrf", ""))
+        return caller, form
+
+    def _page(self, template: str, caller: Caller, status: int = 200, **values: Any) -> Response:
+        html = self._jinja.get_template(template).render(caller=caller, **values)
+        return Response(html, status, media_type="text/html")
+
+    def _login_page(self, target: str, error: str, *, status: int = 200) -> Response:
+        target = target if _NEXT.fullmatch(target) else ""
+        html = self._jinja.get_template("login.html").render(
+            caller=None, events="", next=target, error=error
+        )
+        return Response(html, status, media_type="text/html")
+
+    def _ago(self, time_us: int) -> str:
+        return f"{_span(self._services.clock.wall() - time_us / 1e6)} ago"
+
+    def _left(self, time_us: int) -> str:
+        left = time_us / 1e6 - self._services.clock.wall()
+        return f"{_span(left)} left" if left > 0 else "time is over"
+
+
+def _to_login(request: Request) -> Response:
+    path = request.url.path
+    return RedirectResponse(f"/login?next={path}" if _NEXT.fullmatch(path) else "/login", 303)
+
+
+def _count_lines(approval: Approval) -> int:
+    return approval.request.sql.count(b"\n") + 1
+
+
+def _span(seconds: float) -> str:
+    seconds = max(0, int(seconds))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,59 @@
+"""Tokens at the control plane: the same verifier as on the wire, with keys kept current."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.clock import SYSTEM_CLOCK
+from gateway.errors import TokenInvalid
+from gateway.identity.keys import KeyStore
+from gateway.identity.refresh import refresh_issuer
+from gateway.identity.verifier import UnknownKey, Verifier
+from gateway.ipc.epochs import KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.config import Issuer
+    from gateway.control.context import ControlContext
+    from gateway.policy.principal import Principal
+
+
+def fetcher(data_dir: Path) -> Callable[[Issuer], Awaitable[object]]:
+    """Return what fetches the key set of one issuer into the data directory."""
+
+    async def fetch(issuer: Issuer) -> object:
+        return await refresh_issuer(issuer, data_dir)
+
+    return fetch
+
+
+class Tokens:
+    """Verifies tokens; an unknown key costs at most one rate-limited fetch."""
+
+    def __init__(
+        self, context: ControlContext, refresh_keys: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        self._keys = KeyStore(context.config.issuers, context.data_dir)
+        self._verifier = Verifier(context.config.issuers, self._keys, SYSTEM_CLOCK)
+        self._epochs = context.epochs
+        self._epoch = -1
+        self._refresh_keys = refresh_keys
+
+    async def verify(self, token: str) -> Principal:
+        """Return who `token` is about; raises TokenInvalid."""
+        epoch = self._epochs.get(KEYS)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._keys.reload()
+        try:
+            return self._verifier.verify(token)
+        except UnknownKey as unknown:
+            await self._refresh_keys(unknown.issuer_id)
+            self._keys.reload()
+        try:
+            return self._verifier.verify(token)
+        except UnknownKey as unknown:
+            reason = f"issuer {unknown.issuer_id} has no key {unknown.kid!r}"
+            raise TokenInvalid(reason=reason) from None
