@@ -507,7 +507,8 @@ cdef class ClientSide(ServerSide):
             self.statements.clear()
             self.link.forget_session()
             self.link.principal = self.principal
-            self._inject_query(self.setup)
+            if self.setup:
+                self._inject_query(self.setup)
             self.link.setup = self.setup
             self.pin = None
         elif verdict.resets_settings:

@@ -11,8 +11,8 @@ from _fastpath.from_client cimport (
     ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT, ClientSide,
 )
 from _fastpath.link cimport ServerLink
-from _fastpath.replies cimport MODE_REPLACE, REPLY_PARSE, REPLY_QUERY
-from _fastpath.statements cimport Verdict, VerdictCache
+from _fastpath.replies cimport MODE_REPLACE, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, Expected
+from _fastpath.statements cimport Portal, Verdict, VerdictCache
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
 
@@ -41,6 +41,12 @@ cdef class Relay(ClientSide):
         self.filters_errors = filters_errors
         self.revocation_seen = revocation
         self.given = None
+        self.granted = False
+
+    @property
+    def is_stale(self):
+        """Whether policy, catalog or a revocation moved on since `use_cache`."""
+        return self._is_stale()
 
     def feed(self, bytes data not None):
         """Take one read of the client. The caller has taken all output before."""
@@ -67,6 +73,7 @@ cdef class Relay(ClientSide):
             return ACTION_IDLE
         data = <const uint8_t *><char *>self.input
         size = len(self.input)
+        self.held_back = False
         while True:
             if self.link is not None and self.link.queue.count > BACKLOG_MAX:
                 self.held_back = True
@@ -129,7 +136,11 @@ cdef class Relay(ClientSide):
             link.forget_session()
             link.principal = self.principal
         if link.setup != self.setup:
-            self._inject_query(self.setup)
+            if link.setup is not None:
+                # Of the same principal, with other settings; RESET ALL leaves the role alone.
+                self._inject_query(b"RESET ALL; " + self.setup)
+            elif self.setup:
+                self._inject_query(self.setup)
             link.setup = self.setup
 
     def detach(self):
@@ -176,6 +187,24 @@ cdef class Relay(ClientSide):
         if not simple:
             self.discarding = True
         self.pos = self.end
+
+    def abandon(self):
+        """The session ends with the server connection in use: record what will stay unknown."""
+        cdef Expected *entry
+        cdef Py_ssize_t index
+        for portal in self.portals.values():
+            self.finish_portal(<Portal>portal, b"lost", NULL, 0, NULL)
+        self.portals.clear()
+        if self.link is None:
+            return
+        for index in range(self.link.queue.count):
+            entry = self.link.queue.at(index)
+            if entry.kind == REPLY_QUERY:
+                self.write_result(entry.statement, b"lost", NULL, 0, NULL, entry.rows,
+                                  entry.bytes, entry.started_ns)
+            elif entry.kind == REPLY_EXECUTE:
+                self.finish_portal(<Portal>entry.subject, b"lost", NULL, 0, NULL)
+        self.link.queue.clear()
 
     @property
     def in_transaction(self):

@@ -1,0 +1,13 @@
+from collections.abc import Hashable
+
+class ServerLink:
+    dirty: bool
+    principal: Hashable | None
+    setup: bytes | None
+    transaction: int
+    owed: int
+    def __init__(self) -> None: ...
+    def is_idle(self) -> bool: ...
+    def forget_session(self) -> None: ...
+    @property
+    def prepared_count(self) -> int: ...

@@ -1,0 +1,2 @@
+class ReplyQueue: 
+    count: int

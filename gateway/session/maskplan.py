@@ -1,0 +1,101 @@
+"""Check a described result against its decision, and build the plan that masks its rows.
+
+The decision says per output column what to do; the server says which table column each one is.
+Where the two disagree the analyser erred or the server changed underneath: nothing of the result
+may leave. A column without origin (an expression) proves nothing and follows the decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+
+from _fastpath.datarow import CellMask, ColumnDesc, MaskPlan, parse_row_description
+from _fastpath.errors import CrossCheckError, FrameError
+from _fastpath.statements import Verdict
+from gateway.policy.profile import MaskSpec, Profile
+
+Planner = Callable[[bytes, bytes | None, Verdict, int], MaskPlan | None]
+
+
+def make_planner(profile: Profile, mask_key: bytes) -> Planner:
+    """Return the planner the relay calls once per result shape. See `plan_result`."""
+
+    def plan(
+        shape: bytes, formats: bytes | None, verdict: Verdict, index: int
+    ) -> MaskPlan | None:
+        return plan_result(profile, mask_key, shape, formats, verdict, index)
+
+    return plan
+
+
+def plan_result(  # noqa: PLR0913  the relay's own arguments behind the two of the profile
+    profile: Profile,
+    mask_key: bytes,
+    shape: bytes,
+    formats: bytes | None,
+    verdict: Verdict,
+    index: int,
+) -> MaskPlan | None:
+    """Return the plan for statement `index` of `verdict`, None when no column is masked.
+
+    `shape` is a RowDescription payload; `formats` the result formats of Bind (count first), or
+    None when the shape's own hold. Raises CrossCheckError when the result is not the decided one.
+    """
+    try:
+        columns = parse_row_description(shape)
+    except FrameError as error:
+        raise CrossCheckError(f"malformed RowDescription: {error}") from error
+    statements = verdict.decision.statements
+    if index >= len(statements):
+        raise CrossCheckError("more results than decided statements")
+    outputs = statements[index].outputs
+    if outputs is not None and len(outputs) != len(columns):
+        raise CrossCheckError(f"{len(columns)} columns described, {len(outputs)} decided")
+    cells: list[CellMask | None] = []
+    for position, column in enumerate(columns):
+        decided = -1 if outputs is None else outputs[position]
+        on_wire = profile.masked.get((column.table_oid, column.attnum))
+        if on_wire is not None and on_wire != decided:
+            raise CrossCheckError(f"output column {position + 1} is masked and was decided clear")
+        if decided < 0:
+            cells.append(None)
+            continue
+        wire_format = column.format if formats is None else _format_of(formats, position)
+        cells.append(_cell(profile.masks[decided], column, wire_format, mask_key))
+    if all(cell is None for cell in cells):
+        return None
+    return _build(cells)
+
+
+def _build(cells: Sequence[CellMask | None]) -> MaskPlan:
+    try:
+        return MaskPlan(cells)
+    except ValueError as error:
+        raise CrossCheckError(f"a mask does not fit its column: {error}") from error
+
+
+def _cell(spec: MaskSpec, column: ColumnDesc, wire_format: int, mask_key: bytes) -> CellMask:
+    domain = str(spec.params.get("domain", "default"))
+    key = hmac.new(mask_key, domain.encode(), hashlib.sha256).digest()
+    return CellMask(
+        kind=spec.kind,
+        params=dict(spec.params),
+        type_oid=column.type_oid,
+        typmod=column.typmod,
+        format=wire_format,
+        notnull=spec.notnull,
+        key=key,
+    )
+
+
+def _format_of(formats: bytes, position: int) -> int:
+    """The result format of one column (protocol: none, one for all, or one each)."""
+    count = int.from_bytes(formats[:2], "big")
+    if count == 0:
+        return 0
+    at = 2 if count == 1 else 2 + 2 * position
+    if at + 2 > len(formats):
+        raise CrossCheckError("fewer result formats than columns")
+    return int.from_bytes(formats[at : at + 2], "big")

@@ -1,0 +1,454 @@
+"""One client's session: moves bytes between its socket, the relay and a server connection.
+
+Invariant: bytes leave for the server only after the relay let them through, and while this
+session waits for anything (a decision, a connection, a person) its later bytes wait too. What
+takes time runs in one task at a time, so order is the client's and nobody else is delayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any, cast
+
+from _fastpath.relay import Relay
+from gateway import metrics
+from gateway.errors import (
+    AuditUnwritable,
+    Cancelled,
+    ClientError,
+    IdentityExpired,
+    NoGrantOnTarget,
+    ProtocolViolation,
+    ServerLost,
+)
+from gateway.ipc import epochs
+from gateway.limits import CLIENT_BUFFER_BYTES_MAX
+from gateway.policy.decision import DecideRequest, Decision
+from gateway.protocol.messages import build_error, filter_error
+from gateway.session import events, hold
+from gateway.session.login import Login
+from gateway.session.refusal import plain_error, refused_fields
+from gateway.session.verdicts import build_verdict
+from gateway.session.worker import Worker
+from gateway.upstream.pool import ServerConnection
+
+(IDLE, DECIDE, ATTACH, HOLD, JOURNAL, REFUSE, TERMINATE, VIOLATION, BACKLOG, STALE) = range(10)
+EVENT_IDLE, EVENT_DDL, EVENT_FINISHED, EVENT_BACKLOG, EVENT_BROKEN, EVENT_ERROR_ASYNC = (
+    1 << bit for bit in range(6)
+)
+_JOURNAL_WAIT_S = 1.0
+_JOURNAL_POLL_S = 0.005
+
+log = logging.getLogger(__name__)
+
+
+class Session(asyncio.Protocol):
+    """The life of a logged-in client. `Holder` of a server connection while it needs one."""
+
+    def __init__(self, worker: Worker, login: Login, transport: asyncio.Transport) -> None:
+        self.worker = worker
+        self.login = login
+        self.transport = transport
+        self.pool = worker.pool(login.target, login.rights.profile.level)
+        self.server: ServerConnection | None = None
+        self.asked: dict[str, str] = {}  # postern.reason and the like, set by the client
+        self.ended = False
+        self.draining = False
+        self._task: asyncio.Task[None] | None = None
+        self._held_input: list[bytes] = []
+        self._held_size = 0
+        self._refreshing: asyncio.Task[None] | None = None
+        self._cancel_asked = False
+        self.relay = Relay(
+            worker.journal,
+            worker.epochs.buffer,
+            principal=(login.principal.key, login.principal.groups),
+            setup=login.setup,
+            intent_prefix=events.intent_prefix(login),
+            result_prefix=events.result_prefix(login),
+            error_filter=_filter,
+            status_observer=self._observe_status,
+        )
+        self._use_rights()
+
+    # --- asyncio.Protocol, the client's side ---------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take one read of the client."""
+        if self._task is not None:
+            self._hold_input(data)
+            return
+        self.relay.feed(data)
+        self._pump()
+
+    def eof_received(self) -> None:
+        """Let the transport close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """The client is gone."""
+        self.end("client_gone")
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the server sends: stop reading from the server."""
+        if self.server is not None:
+            cast("asyncio.ReadTransport", self.server.transport).pause_reading()
+
+    def resume_writing(self) -> None:
+        """Undo `pause_writing`, and give back a connection that waited for this."""
+        if self.server is not None:
+            cast("asyncio.ReadTransport", self.server.transport).resume_reading()
+            self._release_if_idle()
+
+    # --- Holder, the server's side -------------------------------------------------------
+
+    def from_server(self, data: bytes) -> None:
+        """Take one read of the server."""
+        relay = self.relay
+        out = relay.from_server(data)
+        if out is not None:
+            self.transport.write(out)
+        if relay.events:
+            self._on_events()
+
+    def server_lost(self) -> None:
+        """The server connection broke under this session."""
+        self.server = None
+        self.relay.abandon()
+        self.relay.detach()
+        self.fail(ServerLost("the connection to the database was lost"), "server_lost")
+
+    def server_paused(self, *, paused: bool) -> None:
+        """The server reads slower than the client sends."""
+        transport = cast("asyncio.ReadTransport", self.transport)
+        if paused:
+            transport.pause_reading()
+        elif self._held_size <= CLIENT_BUFFER_BYTES_MAX:
+            transport.resume_reading()
+
+    # --- what others ask of a session ----------------------------------------------------
+
+    def cancel_statement(self) -> None:
+        """Cancel what is waiting, held or running. Safe at any time."""
+        if self._task is not None:
+            self._cancel_asked = True
+            self._task.cancel()
+        elif self.server is not None and not self.server.link.is_idle():
+            self.worker.spawn(self._cancel_at_server(self.server), "cancel")
+
+    def drain(self) -> None:
+        """End as soon as nothing runs: now when idle, else with the transaction."""
+        self.draining = True
+        if self.server is None and self._task is None:
+            self.fail(events.shutting_down(), "drain")
+
+    def expire(self) -> None:
+        """The token reached its end: whatever runs is cancelled."""
+        self.fail(IdentityExpired("the token of this session has expired"), "token_expired")
+
+    def notice(self, message: bytes) -> None:
+        """Send a whole NoticeResponse."""
+        self.transport.write(message)
+
+    def fail(self, error: ClientError, reason: str) -> None:
+        """Send `error` and end the session."""
+        if self.ended:
+            return
+        self.transport.write(build_error(error))
+        self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """Release everything. Idempotent."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._task is not None:
+            self._task.cancel()
+        server, self.server = self.server, None
+        if server is not None:
+            self._part_from(server)
+        else:
+            self.relay.abandon()
+        self.transport.close()
+        self.login.ended(reason, self.relay.statement_count)
+
+    # --- the loop over the client's messages ---------------------------------------------
+
+    def _pump(self) -> None:
+        """Run the relay until it has nothing to do or something takes time."""
+        relay = self.relay
+        while not self.ended:
+            action = relay.advance()
+            out = relay.take_server()
+            if out is not None and self.server is not None:
+                self.server.transport.write(out)
+            out = relay.take_client()
+            if out is not None:
+                self.transport.write(out)
+            if action == IDLE:
+                if self.server is not None and relay.can_release:
+                    self._release_if_idle()
+                return
+            if action == ATTACH:
+                server = self.pool.take(relay.principal)
+                if server is None:
+                    self._wait(self._attach_later(), "attach")
+                    return
+                self._attach(server)
+            elif not self._handle(action):
+                return
+
+    def _handle(self, action: int) -> bool:
+        """Do what the relay asks for; False when it must be called again later or never."""
+        match action:
+            case 1:
+                self._wait(self._decide(), "decide")
+            case 3:
+                self._wait(hold.hold_statement(self), "hold")
+            case 4:
+                self._wait(self._await_journal(), "journal")
+            case 5:
+                self._refuse_decided()
+                return True
+            case 6:
+                self.end("client_closed")
+            case 7:
+                self._on_violation()
+            case 8:
+                cast("asyncio.ReadTransport", self.transport).pause_reading()
+            case 9:
+                self._wait(self._renew_rights(), "rights")
+        return False
+
+    def _wait(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._task = self.worker.spawn(self._run(work), f"{name}-{self.login.session_id}")
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what takes time, then go on. A ClientError refuses the waiting message."""
+        try:
+            await work
+        except ClientError as error:
+            self._refuse_waiting(error)
+        except asyncio.CancelledError:
+            if self.ended or not self._cancel_asked:
+                raise
+            self._refuse_waiting(Cancelled("the statement was cancelled on request"))
+        finally:
+            self._task = None
+            self._cancel_asked = False
+        if not self.ended:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._held_input:
+            held, self._held_input, self._held_size = b"".join(self._held_input), [], 0
+            # Output was taken before the wait began, so feeding more is safe.
+            self.relay.feed(held)
+            cast("asyncio.ReadTransport", self.transport).resume_reading()
+        self._pump()
+
+    def _hold_input(self, data: bytes) -> None:
+        self._held_input.append(data)
+        self._held_size += len(data)
+        if self._held_size > CLIENT_BUFFER_BYTES_MAX:
+            cast("asyncio.ReadTransport", self.transport).pause_reading()
+
+    # --- things that take time -----------------------------------------------------------
+
+    async def _decide(self) -> None:
+        relay = self.relay
+        if self._refreshing is not None:
+            await self._refreshing
+        sql, types = relay.asked_sql, relay.asked_types
+        request = DecideRequest(
+            principal=self.login.principal,
+            target=self.login.target.name,
+            requested=self.login.requested,
+            sql=sql,
+            param_oids=_oids(types),
+            in_transaction=relay.in_transaction,
+        )
+        started_ns = time.monotonic_ns()
+        decision = Decision.from_wire(await self.worker.analyzer.decide(request.to_wire()))
+        metrics.observe(metrics.ANALYSIS, (time.monotonic_ns() - started_ns) / 1e9)
+        if decision.profile_key != self.login.rights.profile.key and decision.profile_key:
+            # Policy or catalog moved on between our profile and this answer.
+            self.worker.rights.forget()
+            await self._renew_rights()
+            return
+        if decision.local is not None and "set" in decision.local:
+            name, value = decision.local["set"]
+            self.asked[name] = value
+        verdict = build_verdict(decision)
+        if decision.cache != "never":
+            relay.cache.add(sql, types, verdict, by_fingerprint=decision.cache == "fingerprint")
+        relay.answer(verdict)
+
+    async def _attach_later(self) -> None:
+        try:
+            server = await self.pool.acquire()
+        except ClientError as error:
+            if error.severity != "FATAL":
+                raise
+            self.fail(error, "no_server_connection")
+            return
+        if self.ended:
+            self.pool.release(server)
+            return
+        self._attach(server)
+
+    async def _await_journal(self) -> None:
+        """Give the writer a moment; then refuse rather than run unrecorded."""
+        deadline = time.monotonic() + _JOURNAL_WAIT_S
+        before = self.worker.journal.free_bytes()
+        while time.monotonic() < deadline:
+            await asyncio.sleep(_JOURNAL_POLL_S)
+            if self.worker.journal.free_bytes() > before:
+                return
+        raise AuditUnwritable("the audit trail takes no record, so the statement was not run")
+
+    async def _renew_rights(self) -> None:
+        login = self.login
+        level = login.rights.profile.level
+        rights = await self.worker.rights.load(login.principal, login.target.name, login.requested)
+        if rights is None or rights.profile.level != level:
+            # Another level means other server roles: a new session has them from its start.
+            self.fail(NoGrantOnTarget("the grants of this session have changed"), "rights_changed")
+            return
+        login.rights = rights
+        self._use_rights()
+
+    async def _cancel_at_server(self, server: ServerConnection) -> None:
+        await server.cancel()
+        if self.server is server:
+            self._release_if_idle()
+
+    # --- refusals ------------------------------------------------------------------------
+
+    def _refuse_decided(self) -> None:
+        """Answer the message the relay stopped at with the refusal of its verdict."""
+        relay = self.relay
+        if relay.verdict is None:
+            sqlstate, text = relay.fault
+            relay.fault = None
+            relay.refuse(plain_error(sqlstate, text))
+            return
+        error = relay.verdict.decision.client_error()
+        if error is None:
+            self.fail(ProtocolViolation("a refusal without a reason"), "invariant")
+            return
+        self._refuse_waiting(error)
+
+    def _refuse_waiting(self, error: ClientError) -> None:
+        """Record a refusal, then send it; what cannot be recorded is refused all the same."""
+        if self.ended:
+            return
+        try:
+            self.worker.recorder.record("statement.refused", **refused_fields(self, error))
+        except AuditUnwritable as unwritable:
+            error = unwritable
+        metrics.inc(metrics.REFUSALS.slot(error.id))
+        self.relay.refuse(build_error(error))
+
+    def _on_violation(self) -> None:
+        fault = self.relay.fault
+        if isinstance(fault, str):
+            events.record_violation(self, fault)
+            self.fail(ProtocolViolation(fault), "protocol_violation")
+        else:
+            self._on_broken()
+
+    def _on_broken(self) -> None:
+        """The server's stream cannot be trusted: nothing more of it reaches the client."""
+        fault = self.relay.fault
+        error = events.record_breach(self, fault)
+        if self.server is not None:
+            self.server.transport.abort()
+        self.fail(error, "server_stream_broken")
+
+    # --- server connection ---------------------------------------------------------------
+
+    def _attach(self, server: ServerConnection) -> None:
+        self.server = server
+        server.holder = self
+        self.relay.attach(server.link)
+
+    def _release_if_idle(self) -> None:
+        """The one place where a server connection goes back while the session lives."""
+        server = self.server
+        if server is None or server.cancelling or not self.relay.can_release:
+            return
+        self.server = None
+        self.relay.detach()
+        self.pool.release(server)
+        if self.draining and self._task is None:
+            self.fail(events.shutting_down(), "drain")
+
+    def _part_from(self, server: ServerConnection) -> None:
+        """Give the connection back if it is clean; stop what still runs on it otherwise."""
+        relay = self.relay
+        server.holder = None
+        if server.link.is_idle() and not server.cancelling and not server.transport.is_closing():
+            relay.abandon()
+            relay.detach()
+            self.pool.release(server)
+            return
+        is_running = server.link.owed > 0
+        relay.abandon()
+        relay.detach()
+        if is_running:
+            self.worker.spawn(_stop_running(server), "stop-running")
+        else:
+            server.transport.abort()
+
+    def _on_events(self) -> None:
+        relay = self.relay
+        happened, relay.events = relay.events, 0
+        if happened & EVENT_BROKEN:
+            self._on_broken()
+            return
+        if happened & EVENT_FINISHED:
+            hold.report_finished(self)
+        if happened & EVENT_DDL:
+            self._refreshing = self.worker.spawn(
+                self.worker.analyzer.refresh(self.login.target.name), "refresh-catalog"
+            )
+        if happened & EVENT_IDLE:
+            self._release_if_idle()
+        if happened & EVENT_BACKLOG and self._task is None:
+            cast("asyncio.ReadTransport", self.transport).resume_reading()
+            self._pump()
+
+    def _observe_status(self, payload: bytes) -> bool:
+        forward = self.login.observe_status(payload)
+        if forward is None:
+            self.relay.fault = "the server changed a pinned setting"
+            self.relay.events |= EVENT_BROKEN
+        return bool(forward)
+
+    def _use_rights(self) -> None:
+        rights = self.login.rights
+        self.relay.use_cache(
+            rights.cache,
+            rights.profile.filter_errors,
+            self.worker.epochs.get(epochs.REVOCATION),
+        )
+
+
+async def _stop_running(server: ServerConnection) -> None:
+    await server.cancel()
+    server.transport.abort()
+
+
+def _filter(kind: int, payload: bytes) -> bytes:
+    body = filter_error(payload)
+    return bytes([kind]) + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def _oids(types: bytes) -> tuple[int, ...]:
+    """Parameter type OIDs of a Parse message, count first."""
+    return tuple(
+        int.from_bytes(types[at : at + 4], "big") for at in range(2, len(types) - 3, 4)
+    )

@@ -1,0 +1,158 @@
+"""What the sessions of one worker share: pools, rights, analyzers, approvals, the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from _fastpath.journal import Journal
+from gateway import metrics
+from gateway.approvals.client import ApprovalClient
+from gateway.audit.journal import Recorder
+from gateway.config import Config, Target
+from gateway.errors import TokenInvalid
+from gateway.identity.keys import KeyStore
+from gateway.identity.verify import UnknownKey, Verifier
+from gateway.ipc import epochs, paths
+from gateway.ipc.analyzer_client import AnalyzerClient
+from gateway.ipc.channel import Channel, ChannelError
+from gateway.limits import JOURNAL_BYTES
+from gateway.policy.principal import Principal
+from gateway.policy.profile import Level
+from gateway.session.cancel import CancelDesk
+from gateway.session.context import WorkerContext
+from gateway.session.maskkey import load_mask_key
+from gateway.session.rights import RightsCache
+from gateway.upstream.pool import Pool
+from gateway.upstream.secrets import resolve_secret
+
+if TYPE_CHECKING:
+    from gateway.session.login import Login
+    from gateway.session.session import Session
+
+_CONTROL_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker's shared parts. Created on its loop, before it serves."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.context = context
+        self.config: Config = context.config
+        self.epochs = context.epochs
+        self.journal = Journal(str(context.journal_path), JOURNAL_BYTES)
+        self.recorder = Recorder(self.journal)
+        self.analyzer = AnalyzerClient.for_gateway(
+            context.data_dir, self.config.workers.analyzers
+        )
+        self.rights = RightsCache(self.analyzer, self.epochs, load_mask_key(context.data_dir))
+        self.control = Channel(paths.control_socket(context.data_dir))
+        self.approvals = ApprovalClient(
+            self.control, worker=str(context.worker_id), generation=context.generation
+        )
+        self.cancels = CancelDesk(context.data_dir, context.worker_id)
+        self._keys = KeyStore(self.config.issuers, context.data_dir)
+        self._keys_generation = self.epochs.get(epochs.KEYS)
+        self.verifier = Verifier(self.config.issuers, self._keys)
+        self.sessions: dict[str, Session] = {}
+        self.logins_in_progress = 0
+        self._pools: dict[tuple[str, Level], Pool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def pool(self, target: Target, level: Level) -> Pool:
+        """The pool of server connections for `target` at `level`."""
+        pool = self._pools.get((target.name, level))
+        if pool is None:
+            pool = Pool(
+                target,
+                level,
+                size=self.config.pool.size,
+                wait_s=self.config.pool.wait_s,
+                secret=functools.partial(resolve_secret, target.credential, os.environ),
+            )
+            self._pools[target.name, level] = pool
+        return pool
+
+    async def verify(self, token: str) -> Principal:
+        """Return whose token this is; raises TokenInvalid or TokenExpired."""
+        generation = self.epochs.get(epochs.KEYS)
+        if generation != self._keys_generation:
+            self._keys_generation = generation
+            self._keys.reload()
+        try:
+            return self.verifier.verify(token)
+        except UnknownKey as unknown:
+            # The issuer may have rotated its keys: control looks, as often as it allows itself.
+            message = {"op": "keys.refresh", "issuer": unknown.issuer_id}
+            try:
+                await self.control.request(message, _CONTROL_TIMEOUT_S)
+            except ChannelError as error:
+                raise TokenInvalid(reason=f"unknown key, and no refresh: {error}") from error
+            self._keys.reload()
+            try:
+                return self.verifier.verify(token)
+            except UnknownKey as error:
+                raise TokenInvalid(reason=f"unknown key: {error}") from error
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run `coroutine` as a task of this worker; a failure is logged, never lost."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def announce(self, login: Login) -> None:
+        """Put a session on control's list of live ones; all of them when it asks for that."""
+        me = {"worker": self.context.worker_id, "generation": self.context.generation}
+        try:
+            answer = await self.control.request(
+                {"op": "session.open", **me, **login.live_fields()}, _CONTROL_TIMEOUT_S
+            )
+            if answer.get("resync"):
+                live = [session.login.live_fields() for session in self.sessions.values()]
+                await self.control.request(
+                    {"op": "session.sync", **me, "sessions": live}, _CONTROL_TIMEOUT_S
+                )
+        except ChannelError as error:
+            log.debug("control does not list session %s: %s", login.session_id, error)
+
+    def tell_control(self, message: dict[str, Any]) -> None:
+        """Send `message` to control; what is lost there is found again by its next sync."""
+        self.spawn(self._tell(message), "tell-control")
+
+    async def close(self) -> None:
+        """Close everything that is shared. Sessions have ended before."""
+        await self.cancels.stop()
+        for task in tuple(self._tasks):
+            task.cancel()
+        for pool in self._pools.values():
+            pool.close()
+        self.analyzer.close()
+        self.control.close()
+
+    def count_connections(self) -> None:
+        """Bring the gauges of server connections up to date."""
+        counts = [pool.counts for pool in self._pools.values()]
+        metrics.put(_IDLE, sum(idle for idle, _ in counts))
+        metrics.put(_USED, sum(used for _, used in counts))
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        try:
+            await self.control.request(message, _CONTROL_TIMEOUT_S)
+        except ChannelError as error:
+            log.debug("control did not take %s: %s", message.get("op"), error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)
+
+
+_IDLE = metrics.SERVER_CONNECTIONS.slot("idle")
+_USED = metrics.SERVER_CONNECTIONS.slot("used")

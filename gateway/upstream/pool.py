@@ -1,0 +1,269 @@
+"""Server connections of one worker for one target and level, handed out per transaction.
+
+A connection prefers the principal it served last: changing principals costs a DISCARD ALL that
+the relay sends in the same write as the first statement. Waiters are served in order. The pool
+is the only place that gives a connection to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from _fastpath.link import ServerLink
+from gateway import metrics
+from gateway.config import Target
+from gateway.errors import ConfigError, NotReady, TooManySessions, UpstreamError
+from gateway.limits import CANCEL_TIMEOUT_S, DIAL_TIMEOUT_S, POOL_WAITERS_MAX
+from gateway.policy.profile import Level
+from gateway.upstream.cancel import send_cancel
+from gateway.upstream.dial import DialedConnection, dial
+from gateway.upstream.startup import build_server_startup
+
+_DIAL_RETRY_S = 0.25
+_PREPARED_MAX = 500  # more statements on one connection: it is emptied before its next use
+_DIAL_OK = metrics.SERVER_DIALS.slot("ok")
+_DIAL_FAILED = metrics.SERVER_DIALS.slot("failed")
+
+log = logging.getLogger(__name__)
+
+
+class Holder(Protocol):
+    """The session that holds a server connection."""
+
+    def from_server(self, data: bytes) -> None:
+        """Take one read of the server."""
+        ...
+
+    def server_lost(self) -> None:
+        """The connection is gone."""
+        ...
+
+    def server_paused(self, *, paused: bool) -> None:
+        """The server reads slower than we write."""
+        ...
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection to a server: a socket and the relay's view of it."""
+
+    __slots__ = ("cancelling", "dialed", "holder", "link", "pool", "transport")
+
+    def __init__(self, pool: Pool, dialed: DialedConnection) -> None:
+        self.pool = pool
+        self.dialed = dialed
+        self.transport = dialed.transport
+        self.link = ServerLink()
+        self.holder: Holder | None = None
+        self.cancelling = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Pass a read to the session; one that nobody asked for ends the connection."""
+        if self.holder is not None:
+            self.holder.from_server(data)
+        elif not self._is_harmless(data):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """Tell whoever holds it."""
+        self.pool.forget(self)
+        holder, self.holder = self.holder, None
+        if holder is not None:
+            holder.server_lost()
+
+    def pause_writing(self) -> None:
+        """Stop reading from the client until the server took what it was sent."""
+        if self.holder is not None:
+            self.holder.server_paused(paused=True)
+
+    def resume_writing(self) -> None:
+        """Undo `pause_writing`."""
+        if self.holder is not None:
+            self.holder.server_paused(paused=False)
+
+    def _is_harmless(self, data: bytes) -> bool:
+        """Whether an idle server sent whole notices or notifications and nothing else."""
+        pos = 0
+        while len(data) - pos >= 5:
+            size = int.from_bytes(data[pos + 1 : pos + 5], "big")
+            if data[pos : pos + 1] not in {b"N", b"A"} or not 4 <= size < len(data) - pos:
+                return False
+            pos += 1 + size
+        return pos == len(data)
+
+    async def cancel(self) -> None:
+        """Cancel what runs here. The connection stays reserved until the server has done so."""
+        self.cancelling += 1
+        try:
+            await send_cancel(
+                self.pool.target,
+                self.dialed.backend_pid,
+                self.dialed.cancel_secret,
+                timeout_s=CANCEL_TIMEOUT_S,
+            )
+        except UpstreamError as error:
+            # The cancel may still arrive, so nobody else may get this connection.
+            log.warning("cancel: %s", error)
+            self.transport.abort()
+        finally:
+            self.cancelling -= 1
+
+
+class Pool:
+    """The connections of one (target, level). All methods run on the worker's loop."""
+
+    def __init__(
+        self,
+        target: Target,
+        level: Level,
+        *,
+        size: int,
+        wait_s: float,
+        secret: Callable[[], bytes],
+    ) -> None:
+        self.target = target
+        self.level = level
+        self.parameters: dict[str, str] | None = None  # as the last server reported them
+        self._size = size
+        self._wait_s = wait_s
+        self._secret = secret
+        self._idle: list[ServerConnection] = []
+        self._all: set[ServerConnection] = set()
+        self._waiters: deque[asyncio.Future[ServerConnection]] = deque()
+        self._dials: set[asyncio.Task[None]] = set()
+        self._failure: str = ""
+
+    def take(self, principal: object) -> ServerConnection | None:
+        """Return an idle connection at once, or None."""
+        idle = self._idle
+        if not idle or self._waiters:
+            return None
+        for index in range(len(idle) - 1, -1, -1):
+            if idle[index].link.principal == principal:
+                return idle.pop(index)
+        if len(self._all) + len(self._dials) < self._size and idle[0].link.principal is not None:
+            # Room for one more: rather dial than wipe another principal's connection.
+            self._dial_more(1)
+        return idle.pop(0)
+
+    async def acquire(self) -> ServerConnection:
+        """Wait for a connection, `pool.wait` at most.
+
+        Raises TooManySessions when all are in use, NotReady when the server cannot be reached.
+        """
+        if len(self._waiters) >= POOL_WAITERS_MAX:
+            raise TooManySessions("too many statements wait for a server connection")
+        future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+        self._waiters.append(future)
+        self._dial_more(len(self._waiters) - len(self._dials))
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await future
+        except TimeoutError:
+            raise self._no_connection() from None
+        except asyncio.CancelledError:
+            # Handed over in the same pass of the loop as the cancel.
+            if future.done() and not future.cancelled():
+                self.release(future.result())
+            raise
+        finally:
+            if future in self._waiters:
+                self._waiters.remove(future)
+
+    async def warm(self) -> dict[str, str]:
+        """Return the server's ParameterStatus values, dialing once if none is known yet."""
+        if self.parameters is None:
+            self.release(await self.acquire())
+        assert self.parameters is not None
+        return self.parameters
+
+    def release(self, connection: ServerConnection) -> None:
+        """Take back a connection that is idle by `ServerLink.is_idle`; anything else is closed."""
+        connection.holder = None
+        if connection.transport.is_closing():
+            return
+        if connection.cancelling or not connection.link.is_idle():
+            connection.transport.abort()
+            return
+        if connection.link.prepared_count > _PREPARED_MAX:
+            connection.link.dirty = True
+        while self._waiters:
+            future = self._waiters.popleft()
+            if not future.done():
+                future.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def forget(self, connection: ServerConnection) -> None:
+        """Drop a closed connection; somebody may wait for its place."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiters:
+            self._dial_more(1)
+
+    def close(self) -> None:
+        """Close every idle connection and stop dialing. Idempotent."""
+        for task in self._dials:
+            task.cancel()
+        for connection in tuple(self._idle):
+            connection.transport.write(b"X\0\0\0\4")
+            connection.transport.close()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(idle, in use)."""
+        return len(self._idle), len(self._all) - len(self._idle)
+
+    def _no_connection(self) -> NotReady | TooManySessions:
+        if not self._all and self._failure:
+            return NotReady("the database is not reachable", reason=self._failure)
+        return TooManySessions(
+            f"no server connection became free within {self._wait_s:g} s",
+            facts={"pool_size": self._size},
+        )
+
+    def _dial_more(self, count: int) -> None:
+        room = self._size - len(self._all) - len(self._dials)
+        for _ in range(min(count, room)):
+            task = asyncio.get_running_loop().create_task(
+                self._dial(), name=f"dial-{self.target.name}-{self.level}"
+            )
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
+
+    async def _dial(self) -> None:
+        while True:
+            try:
+                # File and command credentials block, and may have been rotated.
+                secret = await asyncio.to_thread(self._secret)
+                dialed = await dial(
+                    self.target,
+                    secret,
+                    build_server_startup(self.target, self.level),
+                    timeout_s=DIAL_TIMEOUT_S,
+                )
+            except (UpstreamError, ConfigError) as error:
+                metrics.inc(_DIAL_FAILED)
+                if str(error) != self._failure:
+                    log.warning("%s", error)
+                self._failure = str(error)
+                if not self._waiters:
+                    return
+                await asyncio.sleep(_DIAL_RETRY_S)
+                if not self._waiters:
+                    return
+                continue
+            break
+        metrics.inc(_DIAL_OK)
+        self._failure = ""
+        self.parameters = dialed.parameters
+        connection = ServerConnection(self, dialed)
+        dialed.transport.set_protocol(connection)
+        self._all.add(connection)
+        cast("asyncio.ReadTransport", dialed.transport).resume_reading()
+        self.release(connection)
+
