@@ -208,6 +208,16 @@ class IdentityRevoked(ClientError):
     default_hint = "Ask an administrator why access was revoked."
 
 
+class ShuttingDown(ClientError):
+    """The worker of this session drains; another one takes the client at once."""
+
+    id = "PN204"
+    sqlstate = "57P01"
+    severity = "FATAL"
+    retry = "reconnect"
+    default_hint = "Reconnect."
+
+
 class SessionIdle(ClientError):
     """The session was idle for longer than allowed."""
 

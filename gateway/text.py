@@ -16,6 +16,16 @@ def quote_name(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
+def quote_literal(value: str) -> str:
+    """Return `value` as a string constant, for servers with standard_conforming_strings on.
+
+    Raises ValueError for a NUL, which no PostgreSQL text can hold.
+    """
+    if "\0" in value:
+        raise ValueError("a text value cannot hold a NUL byte")
+    return "'" + value.replace("'", "''") + "'"
+
+
 def clean_text(text: str, bytes_max: int = ERROR_TEXT_BYTES_MAX) -> str:
     """Return `text` as one line without control characters, cut to `bytes_max` of UTF-8."""
     line = _CONTROL.sub(" ", text).strip()
