@@ -91,12 +91,30 @@ class AuditIndex:
         except apsw.Error as error:
             # Rebuilt by catch_up; nothing that counts is lost.
             _LOG.warning("the audit index is not usable and is made anew: %s", error)
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._remove()
             return _connect(self._path)
 
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
     def catch_up(self, directory: Path) -> int:
-        """Enter what the segments have and the index has not; how many entries that was."""
+        """Enter what the segments have and the index has not; how many entries that was.
+
+        Raises OSError, and nothing of the database: recording goes on without an index.
+        """
+        try:
+            return self._catch_up(directory)
+        except (apsw.CorruptError, apsw.NotADBError):
+            self._db.close(True)
+            self._remove()
+            self._db = _connect(self._path)
+            return self._catch_up(directory)
+        except apsw.Error as error:
+            self._give_up(error)
+            return 0
+
+    def _catch_up(self, directory: Path) -> int:
         self._forget_lost(directory)
         segment, finish = self._db.execute(
             "SELECT segment, finish FROM block ORDER BY id DESC LIMIT 1"

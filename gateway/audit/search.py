@@ -153,6 +153,12 @@ def parse_records(data: bytes, start: int = 0) -> Iterator[tuple[int, Record]]:
         yield entry.sequence, record
 
 
+def _sequence_at(path: Path, offset: int) -> int:
+    """The sequence of the entry that begins at `offset`."""
+    with path.open("rb") as file:
+        return int.from_bytes(os.pread(file.fileno(), 8, offset), "little")
+
+
 class AuditSearch:
     """Searches over one data directory, online or on a copy."""
 
@@ -166,24 +172,24 @@ class AuditSearch:
             self._index = None
 
     def find(self, query: Query) -> Iterator[Event]:
-        """Matching events, newest first, up to the limit."""
+        """Matching events, newest first by the sequence of record or intent, up to the limit."""
         found = 0
-        seen: set[int] = set()
+        waiting: dict[int, Event] = {}  # reached through a result, their place is further back
         for block in self._candidates(query):
             page = self._page(block)
-            for sequence, record in reversed(page.records):
+            for sequence, record in page.records:
                 event = self._event(sequence, record, block, page)
-                if event.sequence in seen or not event.matches(query):
-                    continue
-                # An intent in an older block was reached through its result.
-                if event.sequence < block.sequence:
-                    seen.add(event.sequence)
-                elif event.sequence != sequence:
-                    continue
-                yield event
+                if event.matches(query):
+                    waiting[event.sequence] = event
+            for sequence in sorted(waiting, reverse=True):
+                if sequence < block.sequence:
+                    break
+                yield waiting.pop(sequence)
                 found += 1
                 if found >= query.limit:
                     return
+        for sequence in sorted(waiting, reverse=True)[: query.limit - found]:
+            yield waiting[sequence]
 
     def _candidates(self, query: Query) -> list[Block]:
         """Blocks to read: those of the filter that occurs in the fewest, and all not indexed."""
@@ -214,7 +220,7 @@ class AuditSearch:
             start = finish if first == segment else FILE_HEADER_SIZE
             size = path.stat().st_size
             if size > start:
-                sequence = first if first > segment else first + 1
+                sequence = _sequence_at(path, start)
                 blocks.append(Block(first, start, size, sequence, 0, TIME_MAX))
         return blocks[::-1]
 
