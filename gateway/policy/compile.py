@@ -164,11 +164,12 @@ def compile_target(
     their masks even when they were renamed since.
     """
     compiled = TargetPolicy(bundle, target, catalog)
-    unbound: list[str] = []
-    for mask in bundle.policy.masks:
-        if _here(mask.target, target):
-            if not _bind(compiled, mask, _kept_bindings(bundle, mask, previous)):
-                unbound.append(mask.id)
+    unbound = [
+        mask.id
+        for mask in bundle.policy.masks
+        if _here(mask.target, target)
+        and not _bind(compiled, mask, _kept_bindings(bundle, mask, previous))
+    ]
     compiled.unbound = tuple(unbound)
     compiled.exposures = _exposures(compiled)
     _check_fit(compiled)
