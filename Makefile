@@ -94,7 +94,7 @@ lint: setup ## check style, types and spelling
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(VENV)/bin/cython-lint _fastpath
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint _fastpath
 	@$(VENV)/bin/codespell
 
 fmt: setup ## format and fix what can be fixed
