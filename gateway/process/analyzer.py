@@ -1,42 +1,23 @@
-"""An analyzer: parses and judges statements for the workers, and may die of one.
-
-Short statements are judged in this process under a CPU limit, long ones in a forked copy of
-it, so that nobody else's short statement waits for them.
-"""
+"""An analyzer: the process that parses and judges statements for the workers."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-import orjson
-
-from gateway.errors import ClientError, NotReady, TooComplex
 from gateway.ipc import paths
-from gateway.ipc.channel import ChannelError, Message, serve_channel
-from gateway.ipc.crash_memory import request_digest
-from gateway.ipc.epochs import POLICY
-from gateway.limits import ANALYSIS_TIMEOUT_S
+from gateway.ipc.channel import serve_channel
+from gateway.logs import get_logger
 from gateway.policy.bundle import Bundle
-from gateway.policy.decision import DecideRequest
-from gateway.policy.principal import Principal
+from gateway.policy.engine import Engine
+from gateway.process.analysis import Analyzer, EngineLike
 from gateway.process.catalogs import CatalogKeeper
 from gateway.process.child import ChildContext
-from gateway.process.confine import (
-    INLINE_SQL_BYTES_MAX,
-    WorkDied,
-    cpu_limit,
-    limit_memory,
-    run_apart,
-)
+from gateway.process.confine import limit_memory
 from gateway.process.loop import run_loop
-from gateway.process.turns import Turns
+from gateway.sql.catalog import Catalog
 
-if TYPE_CHECKING:
-    from gateway.policy.engine import Engine
-
-_LONG_AT_ONCE_MAX = 2
+log = get_logger("analyzer")
 
 
 def analyzer_main(context: ChildContext) -> None:
@@ -44,7 +25,7 @@ def analyzer_main(context: ChildContext) -> None:
 
     async def body(stop: asyncio.Event) -> None:
         keeper = CatalogKeeper(context.config.targets, context.epochs)
-        analyzer = Analyzer(context, keeper)
+        analyzer = Analyzer(context, keeper, make_engine=_make_engine)
         socket = paths.analyzer_socket(context.data_dir, context.number)
         server = await serve_channel(socket, analyzer.handle)
         async with asyncio.TaskGroup() as tasks:
@@ -59,126 +40,11 @@ def analyzer_main(context: ChildContext) -> None:
     run_loop(context, body, fast=False)
 
 
-class Analyzer:
-    """The requests an analyzer answers."""
-
-    def __init__(self, context: ChildContext, keeper: CatalogKeeper) -> None:
-        self._number = context.number
-        self._epochs = context.epochs
-        self._crashes = context.crashes
-        self._policy_path = paths.active_policy(context.data_dir)
-        self._keeper = keeper
-        self._turns = Turns()
-        self._long_turns = Turns(_LONG_AT_ONCE_MAX)
-        self._engine: Engine | None = None
-        self._engine_of: tuple[int, int] = (-1, -1)
-
-    async def handle(self, message: Message) -> dict[str, Any]:
-        """Answer one request; a refusal travels as `client_error`."""
-        try:
-            match message.get("op"):
-                case "decide":
-                    return await self._decide(message)
-                case "profile":
-                    return await self._profile(message)
-                case "refresh":
-                    return {"changed": await self._keeper.on_miss(str(message["target"]))}
-                case other:
-                    raise ChannelError(f"unknown request {other!r}")
-        except ClientError as error:
-            return {"client_error": _to_wire(error)}
-
-    async def _profile(self, message: Message) -> dict[str, Any]:
-        await self._keeper.ensure(message["target"])
-        principal = Principal.from_wire(message["principal"])
-        profile = self._current_engine().profile(principal, message["target"], message["requested"])
-        return {"none": True} if profile is None else profile.to_wire()
-
-    async def _decide(self, message: Message) -> dict[str, Any]:
-        digest = request_digest(message)
-        if digest in self._crashes:
-            raise _beyond_analysis("this text took an analyzer down")
-        request = DecideRequest.from_wire(message)
-        await self._keeper.ensure(request.target)
-        if len(request.sql) > INLINE_SQL_BYTES_MAX:
-            return await self._decide_apart(request, digest)
-        answer = await self._decide_here(request, digest)
-        if _names_unknown(answer) and await self._keeper.on_miss(request.target):
-            answer = await self._decide_here(request, digest)
-        return answer
-
-    async def _decide_here(self, request: DecideRequest, digest: bytes) -> dict[str, Any]:
-        async with self._turns.turn(request.principal.key):
-            engine = self._current_engine()
-            self._crashes.mark(self._number, digest)
-            try:
-                with cpu_limit():
-                    answer: dict[str, Any] = engine.decide(request).to_wire()
-            except MemoryError:
-                raise TooComplex("the statement needs too much memory to analyse") from None
-            except RecursionError:
-                raise TooComplex("the statement is nested too deep") from None
-            finally:
-                self._crashes.unmark(self._number)
-        # Let what arrived meanwhile take its place in the round.
-        await asyncio.sleep(0)
-        return answer
-
-    async def _decide_apart(self, request: DecideRequest, digest: bytes) -> dict[str, Any]:
-        async with self._long_turns.turn(request.principal.key):
-            engine = self._current_engine()
-            try:
-                answer = await run_apart(
-                    lambda: _decide_to_bytes(engine, request), timeout_s=ANALYSIS_TIMEOUT_S
-                )
-            except WorkDied as error:
-                self._crashes.add(digest)
-                raise _beyond_analysis(f"its analysis died: {error}") from error
-            except TimeoutError:
-                raise _beyond_analysis("its analysis ran out of time") from None
-        decided: dict[str, Any] = orjson.loads(answer)
-        return decided
-
-    def _current_engine(self) -> Engine:
-        from gateway.policy.engine import Engine  # noqa: PLC0415  pulls in the parser
-
-        generations = (self._epochs.get(POLICY), self._keeper.changes)
-        if self._engine is None or generations != self._engine_of:
-            self._engine = Engine(_read_bundle(self._policy_path), self._keeper.catalogs)
-            self._engine_of = generations
-        return self._engine
-
-
-def _read_bundle(path: Path) -> Bundle:
-    try:
-        return Bundle.from_json(path.read_bytes())
-    except OSError as error:
-        raise NotReady("no policy is active", reason=f"{path.name}: {error.strerror}") from error
-
-
-def _decide_to_bytes(engine: Engine, request: DecideRequest) -> bytes:
-    try:
-        return orjson.dumps(engine.decide(request).to_wire())
-    except ClientError as error:
-        return orjson.dumps({"client_error": _to_wire(error)})
-
-
-def _beyond_analysis(reason: str) -> TooComplex:
-    return TooComplex("the statement is beyond what the gateway can analyse", reason=reason)
-
-
-def _names_unknown(answer: dict[str, Any]) -> bool:
-    """Whether the statement was refused for a name the catalog does not hold."""
-    error = answer.get("error")
-    return error is not None and error["id"] in {"PN301", "PN305"}
-
-
-def _to_wire(error: ClientError) -> dict[str, Any]:
-    return {
-        "id": error.id,
-        "message": error.message,
-        "hint": error.hint,
-        "facts": dict(error.facts),
-        "position": error.position,
-        "reason": error.reason,
-    }
+def _make_engine(
+    active: bytes, catalogs: Mapping[str, Catalog], previous: EngineLike | None
+) -> EngineLike:
+    before = previous if isinstance(previous, Engine) else None
+    engine = Engine(Bundle.from_json(active), catalogs, previous=before)
+    for problem in engine.problems:
+        log.error("active policy: %s", problem)
+    return engine

@@ -64,7 +64,10 @@ class GatewayUnderTest:
         found: list[str] = []
 
         def seen() -> bool:
+            ended = self.process is None or self.process.poll() is not None
             found[:] = re.findall(pattern, self.output())
+            if ended and len(found) < count:
+                pytest.fail(f"ended without {count} x {pattern!r}:\n{self.output()}")
             return len(found) >= count
 
         wait_until(seen, within_s, lambda: f"{count} x {pattern!r} in:\n{self.output()}")

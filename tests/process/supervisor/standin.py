@@ -26,6 +26,7 @@ from gateway.process.exits import EXIT_FAILED, StartError
 from gateway.process.listeners import bind_listeners, describe
 from gateway.process.loop import run_loop
 from gateway.process.supervisor import Gateway, Supervisor, Timing
+from tests.process.supervisor.fake_engine import fake_analyzer
 
 
 def say(line: str) -> None:
@@ -93,6 +94,7 @@ MAINS: dict[str, Callable[[ChildContext], None]] = {
     "dying": dying,
     "unbootable": unbootable,
     "stubborn": orphan_maker,
+    "analyzer": fake_analyzer,
 }
 
 

@@ -1,0 +1,126 @@
+"""What `postern check` looks at: everything a start relies on, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config import Config, Issuer
+from gateway.errors import ConfigError, GatewayError, PolicyError
+from gateway.limits import DISK_REFUSE_SHARE, DISK_WARN_SHARE, JWKS_BYTES_MAX
+from gateway.process.activation import ConfigSource, explain, read_policies
+from gateway.process.targets import inspect_targets
+from gateway.process.tls import build_server_context
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check."""
+
+    what: str
+    is_good: bool
+    text: str
+
+
+def run_checks(source: ConfigSource) -> list[Finding]:
+    """Check everything; raises ConfigError only when the configuration cannot be read."""
+    config = source.load()
+    return [
+        Finding("config", is_good=True, text=str(source.path or "defaults and environment")),
+        _check_tls(config),
+        *_check_policies(config),
+        *_check_targets(config),
+        *_check_issuers(config),
+        _check_disk(config.data_dir),
+    ]
+
+
+def _check_tls(config: Config) -> Finding:
+    try:
+        context = build_server_context(config.listen)
+    except ConfigError as error:
+        return Finding("tls", is_good=False, text=str(error))
+    addresses = ", ".join(config.listen.postgres)
+    how = "with TLS" if context else "without TLS, loopback only"
+    if context is None and not config.listen.require_tls:
+        how = "without TLS: tokens travel in clear text"
+    return Finding("listen", is_good=True, text=f"{addresses} {how}")
+
+
+def _check_policies(config: Config) -> Iterator[Finding]:
+    try:
+        bundle = read_policies(config)
+    except (PolicyError, OSError) as error:
+        for line in explain(error):
+            yield Finding("policies", is_good=False, text=line)
+        return
+    yield Finding("policies", is_good=True, text=f"{config.policies}, digest {bundle.digest[:12]}")
+
+
+def _check_targets(config: Config) -> Iterator[Finding]:
+    if not config.targets:
+        yield Finding("targets", is_good=False, text="none: add a [targets.<name>] table")
+        return
+    for report in asyncio.run(inspect_targets(config.targets, os.environ)):
+        what = f"target {report.name}"
+        for problem in (report.unusable, *report.problems):
+            if problem:
+                yield Finding(what, is_good=False, text=problem)
+        if report.is_good:
+            target = config.targets[report.name]
+            text = f"{target.user} at {target.host}:{target.port}, database {target.database}"
+            if target.allow_superuser:
+                text += "; a superuser login role is allowed"
+            yield Finding(what, is_good=True, text=text)
+
+
+def _check_issuers(config: Config) -> Iterator[Finding]:
+    if not config.issuers:
+        yield Finding("issuers", is_good=False, text="none: nobody can log in")
+    for issuer in config.issuers:
+        yield asyncio.run(_check_issuer(issuer))
+
+
+async def _check_issuer(issuer: Issuer) -> Finding:
+    what = f"issuer {issuer.id}"
+    if issuer.kind == "local":
+        return Finding(what, is_good=True, text="local, for development only")
+    try:
+        if issuer.jwks_file is not None:
+            return Finding(what, is_good=True, text=_count_keys(issuer.jwks_file))
+        from gateway.identity.refresh import fetch_keys
+
+        keys = await fetch_keys(issuer)
+    except (GatewayError, OSError, ValueError) as error:
+        return Finding(what, is_good=False, text=str(error))
+    return Finding(what, is_good=True, text=f"{issuer.issuer}, {len(keys)} keys")
+
+
+def _count_keys(path: Path) -> str:
+    with path.open("rb") as file:
+        found = json.loads(file.read(JWKS_BYTES_MAX))
+    keys = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(keys, list) or not keys:
+        raise ValueError(f"{path} holds no keys")
+    return f"{path}, {len(keys)} keys"
+
+
+def _check_disk(data_dir: Path) -> Finding:
+    place = data_dir
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    share = usage.used / usage.total
+    text = f"{data_dir}: {share:.0%} used, {usage.free / 2**30:.1f} GiB free"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("disk", is_good=False, text=f"{data_dir}: not writable by this user")
+    if share >= DISK_REFUSE_SHARE:
+        return Finding("disk", is_good=False, text=f"{text}; statements would be refused")
+    if share >= DISK_WARN_SHARE:
+        return Finding("disk", is_good=False, text=f"{text}; over the {DISK_WARN_SHARE:.0%} mark")
+    return Finding("disk", is_good=True, text=text)
