@@ -1,0 +1,151 @@
+"""Check the claims of a token whose signature holds, and read the principal out of them.
+
+Every claim is of the wrong type until shown otherwise. The reason of a refusal is for the
+audit; the client reads one text for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from gateway.errors import TokenExpired, TokenInvalid
+from gateway.limits import GROUPS_PER_TOKEN_MAX
+from gateway.policy.principal import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config import Issuer
+
+_NAME_MAX = 255
+_SECONDS_MAX = 2**40  # beyond any date a token means, and exact as a float
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def refuse(reason: str) -> NoReturn:
+    """Raise TokenInvalid with `reason` for the audit."""
+    raise TokenInvalid(reason=reason)
+
+
+def check_time(claims: Mapping[str, Any], issuer: Issuer, now: float) -> None:
+    """Check exp, nbf, iat and the age; raises TokenExpired or TokenInvalid.
+
+    The clock difference is granted to what lies in the future. It is not to `exp`: a session
+    would begin that has to end at once.
+    """
+    expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
+    if expires <= now:
+        raise TokenExpired(reason=f"expired {now - expires:.0f} s ago")
+    if now - issued > issuer.max_age_s:
+        raise TokenExpired(reason=f"issued {now - issued:.0f} s ago, over max_age")
+    if issued > now + issuer.leeway_s:
+        refuse(f"iat is {issued - now:.0f} s in the future")
+    if "nbf" in claims and _seconds(claims, "nbf") > now + issuer.leeway_s:
+        refuse("not valid yet (nbf)")
+
+
+def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    """Check that the token is for us; raises TokenInvalid."""
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or not all(isinstance(one, str) for one in audiences):
+        refuse("aud is missing or not text")
+    if not set(audiences) & set(issuer.audiences):
+        refuse("wrong audience")
+    # OpenID Connect Core 3.1.3.7: with several audiences the token must say whose it is.
+    if len(audiences) > 1 and not (_optional(claims, "azp") or _optional(claims, "client_id")):
+        refuse("several audiences and no azp")
+
+
+def check_required(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    """Check the claims the operator demands, types included; raises TokenInvalid."""
+    for name, value in issuer.required_claims.items():
+        if name not in claims or _exact(claims[name]) != _exact(value):
+            refuse(f"required claim {name!r} is missing or different")
+
+
+def check_bearer(claims: Mapping[str, Any]) -> None:
+    """Refuse tokens that are not plain bearer tokens of one identity; raises TokenInvalid."""
+    if "cnf" in claims:
+        refuse("bound to a key (cnf), which a password cannot prove")
+    if "act" in claims:
+        refuse("delegated (act)")
+
+
+def read_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
+    """Return who the token speaks for; raises TokenInvalid when a claim is not usable."""
+    subject = _optional(claims, "sub")
+    if subject is None:
+        refuse("sub is missing")
+    return Principal(
+        issuer_id=issuer.id,
+        issuer=issuer.issuer,
+        subject=subject,
+        groups=tuple(f"{issuer.id}:{name}" for name in _groups(claims, issuer.groups_claim)),
+        token_id=_optional(claims, "jti"),
+        expires_at=_seconds(claims, "exp"),
+        issued_at=_seconds(claims, "iat"),
+        agent=_optional(claims, "agent"),
+        run_id=_optional(claims, "run_id"),
+    )
+
+
+def claim_path(claim: str) -> list[str]:
+    """Return the steps to a claim: a name, a URL taken whole, or a path of dots or slashes."""
+    if "://" in claim:
+        return [claim]
+    return claim.strip("/").split("/") if "/" in claim else claim.split(".")
+
+
+def _groups(claims: Mapping[str, Any], claim: str) -> list[str]:
+    path = [claim] if claim in claims else claim_path(claim)
+    _refuse_overage(claims, path[0])
+    value: object = claims
+    for step in path:
+        if not isinstance(value, dict):
+            refuse("groups claim is not where it should be")
+        if step not in value:
+            return []
+        value = value[step]
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list):
+        refuse("groups claim is neither text nor a list")
+    if len(names) > GROUPS_PER_TOKEN_MAX:
+        refuse(f"over {GROUPS_PER_TOKEN_MAX} groups")
+    return list(dict.fromkeys(_text("groups", name) for name in names))
+
+
+def _refuse_overage(claims: Mapping[str, Any], name: str) -> None:
+    # The issuer left the groups out for their number. Rights computed without them would be
+    # wrong in either direction, since groups also take rights away.
+    elsewhere = claims.get("_claim_names", {})
+    if not isinstance(elsewhere, dict) or {name, "groups"} & set(elsewhere):
+        refuse("groups are elsewhere (_claim_names)")
+    if claims.get("hasgroups", False) is not False:
+        refuse("groups are elsewhere (hasgroups)")
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        refuse(f"{name} is missing or not a number")
+    if not 0 < value < _SECONDS_MAX:
+        refuse(f"{name} is out of range")
+    return float(value)
+
+
+def _optional(claims: Mapping[str, Any], name: str) -> str | None:
+    return _text(name, claims[name]) if name in claims else None
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _NAME_MAX or _UNSAFE.search(value):
+        refuse(f"{name} is not a text of 1 to {_NAME_MAX} characters")
+    return value
+
+
+def _exact(value: object) -> str:
+    # `True == 1` and `1 == 1.0` in Python; not in a claim.
+    return json.dumps(value, sort_keys=True)
