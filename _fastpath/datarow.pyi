@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from typing_extensions import disjoint_base
+
 from _fastpath.maskcells import CellMask as CellMask
 from _fastpath.maskcells import fitting_kinds as fitting_kinds
 from _fastpath.maskcells import mask_fits as mask_fits
@@ -25,6 +27,7 @@ class ColumnDesc(NamedTuple):
 
 def parse_row_description(payload: bytes) -> list[ColumnDesc]: ...
 
+@disjoint_base
 class MaskPlan:
     is_clear: bool
     def __init__(self, columns: Sequence[CellMask | None]) -> None: ...

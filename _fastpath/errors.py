@@ -11,7 +11,9 @@ class FrameError(Exception):
     """
 
     def __init__(self, message: str, offset: int = 0, limit: int = -1) -> None:
-        super().__init__(f"{message} at offset {offset}" + (f" (limit {limit})" if limit >= 0 else ""))
+        super().__init__(
+            f"{message} at offset {offset}" + (f" (limit {limit})" if limit >= 0 else "")
+        )
         self.offset = offset
         self.limit = limit
 

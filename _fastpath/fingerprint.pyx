@@ -57,10 +57,12 @@ cdef int fill_tables() except -1:
         FOLDED[byte] = <uint8_t>(byte + 32 if 65 <= byte <= 90 else byte)
         # Every byte above ASCII is a letter, U+00A0 with its two bytes included.
         if 97 <= FOLDED[byte] <= 122 or byte == 95 or byte >= 128:
-            CLASSES[byte] = LETTER
+            CLASSES[byte] = <uint8_t>LETTER
         elif 48 <= byte <= 57:
-            CLASSES[byte] = DIGIT
-        IN_NAME[byte] = CLASSES[byte] == LETTER or CLASSES[byte] == DIGIT or byte == 36
+            CLASSES[byte] = <uint8_t>DIGIT
+        IN_NAME[byte] = <uint8_t>(
+            CLASSES[byte] == LETTER or CLASSES[byte] == DIGIT or byte == 36
+        )
     for chars, kind in (
         (b" \t\n\r\f", SPACE), (b"~!@#^&|`?+-*/%<>=", OPERATOR), (b",()[];", SINGLE),
         (b"'", QUOTE), (b'"', DOUBLE_QUOTE), (b"$", DOLLAR), (b":", COLON), (b".", DOT),
