@@ -169,7 +169,6 @@ class ViewInfo:
     reads: frozenset[ColumnRef]
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
     """The snapshot. Build it with `catalog_load.load_catalog`."""

@@ -284,9 +284,7 @@ def _out_columns(
 
 def _operators(
     rows: Rows, functions: Mapping[int, FunctionInfo]
-) -> tuple[
-    dict[str, tuple[OperatorInfo, ...]], frozenset[tuple[str, int, int]], frozenset[str]
-]:
+) -> tuple[dict[str, tuple[OperatorInfo, ...]], frozenset[tuple[str, int, int]], frozenset[str]]:
     user: dict[str, tuple[OperatorInfo, ...]] = defaultdict(tuple)
     builtin = set()
     for schema, name, left, right, code in rows:

@@ -39,6 +39,7 @@ class Walk:
     )
     cache: CacheKind = "fingerprint"
     pin: PinReason = ""
+    no_where: bool = False
     resets_settings: bool = False
     depth: int = 0
     nodes: int = 0
@@ -131,9 +132,7 @@ class Walk:
             columns = [self.catalog.column_name(ref) for ref in sorted(refs)]
             names = [name for name in columns if name]
             if relation.is_system:
-                effect_id = (
-                    "catalog.read" if is_safe_catalog(relation.ref) else "catalog.sensitive"
-                )
+                effect_id = "catalog.read" if is_safe_catalog(relation.ref) else "catalog.sensitive"
                 self.by_text()
                 self.effect(effect_id, relation.ref)
             else:

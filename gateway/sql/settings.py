@@ -39,9 +39,7 @@ def _application_name(value: str) -> bool:
     return len(value) <= 256
 
 
-_ISOLATION: Final = _one_of(
-    "serializable", "repeatable read", "read committed", "read uncommitted"
-)
+_ISOLATION: Final = _one_of("serializable", "repeatable read", "read committed", "read uncommitted")
 
 SAFE: Final[dict[str, Callable[[str], bool]]] = {
     "application_name": _application_name,
