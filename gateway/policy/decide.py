@@ -22,10 +22,11 @@ from gateway.policy.decision import (
     StatementPlan,
     error_to_wire,
 )
+from gateway.policy.hidden import sees
 from gateway.policy.model import Condition
 from gateway.policy.names import READ_EFFECTS, UNKNOWN
 from gateway.policy.refusals import Namer
-from gateway.policy.rights import GrantRule, GuardRule, MaskedColumn, Rights
+from gateway.policy.rights import GuardRule, MaskedColumn, Rights
 from gateway.sql.facts import ColumnRef, Effect, Output, StatementFacts
 
 CLEAR: Final = -1
@@ -122,7 +123,7 @@ def _coverage(rights: Rights, statement: StatementFacts, namer: Namer, found: _F
         covering = next((grant for grant in rights.grants if grant.covers(effect)), None)
         denying = [rule.id for rule in rights.denies if rule.matches(effect)]
         found.rules.update(dict.fromkeys(denying))
-        seen = effect.relation is None or any(_reads(grant, effect) for grant in rights.grants)
+        seen = _is_visible(rights, effect)
         # A deny on an invisible object would tell that it exists.
         if denying and seen:
             found.errors.append(refusals.denied(denying[0], effect, namer))
@@ -132,12 +133,19 @@ def _coverage(rights: Rights, statement: StatementFacts, namer: Namer, found: _F
             found.rules[covering.id] = None
 
 
-def _reads(grant: GrantRule, effect: Effect) -> bool:
-    return grant.sees(effect) and (grant.level is not None or grant.holds_effect(effect.id))
+def _is_visible(rights: Rights, effect: Effect) -> bool:
+    """Tell whether the principal may know the effect's object; one without any is no secret."""
+    if effect.relation is None or effect.id.startswith("catalog."):
+        return True
+    if any(grant.covers(effect) for grant in rights.grants):
+        return True  # a new object, which nothing can see yet
+    return effect.relation.oid != 0 and sees(rights, effect.relation)
 
 
 def _not_covered(rights: Rights, effect: Effect, namer: Namer) -> ClientError:
-    """Choose the refusal: columns left out, writing with read only, or not granted at all."""
+    """Choose the refusal: hidden object, columns left out, writing with read only, the rest."""
+    if effect.relation is not None and not _is_visible(rights, effect):
+        return refusals.hidden_relation(effect.relation, rights.grants, namer)
     holding = [g for g in rights.grants if g.holds_effect(effect.id) and g.sees(effect)]
     refused = [grant.columns_refused(effect) for grant in holding]
     if refused and all(refused):

@@ -7,6 +7,7 @@ snapshot is a new Engine, swapped in whole, so that no decision sees half of eac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway.errors import (
@@ -22,9 +23,11 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.compile import TargetPolicy, compile_target
 from gateway.policy.decide import decide
 from gateway.policy.decision import Cache, DecideRequest, Decision, error_to_wire
+from gateway.policy.hidden import first_hidden
 from gateway.policy.local import answer
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Profile
+from gateway.policy.refusals import Namer, hidden_relation
 from gateway.policy.rights import Rights
 from gateway.sql.analyze import analyze
 from gateway.sql.catalog import Catalog
@@ -104,18 +107,31 @@ class Engine:
         if rights is None:
             return self._refuse(None, NoGrantOnTarget("no grant on this database"))
         catalog = self.targets[request.target].catalog
-        path = request.search_path or catalog.default_search_path
+        search_path = request.search_path or catalog.default_search_path
+        path = catalog.effective_path(search_path)
         try:
-            facts = analyze(request.sql, catalog, search_path=path, param_oids=request.param_oids)
+            facts = analyze(
+                request.sql, catalog, search_path=search_path, param_oids=request.param_oids
+            )
         except ClientError as error:
-            return self._refuse(rights, error, cache="text")
+            hidden = self._hidden(request, rights, path)
+            return self._refuse(rights, hidden or error, cache="text")
         local = self._local(request, rights, facts)
         if local is not None:
             return local
-        decision = decide(rights, facts, search_path=catalog.effective_path(path))
+        decision = decide(rights, facts, search_path=path)
+        if decision.action == "deny" and (hidden := self._hidden(request, rights, path)):
+            return replace(decision, error=error_to_wire(hidden))
         if decision.action == "approve" and request.in_transaction:
             return self._refuse(rights, _held_in_transaction(decision), like=decision)
         return decision
+
+    def _hidden(
+        self, request: DecideRequest, rights: Rights, path: tuple[str, ...]
+    ) -> ClientError | None:
+        """Return the refusal for the first relation the principal may not see, if there is one."""
+        found = first_hidden(request.sql, self.targets[request.target].catalog, path, rights)
+        return hidden_relation(found, rights.grants, Namer(path)) if found is not None else None
 
     def _local(
         self, request: DecideRequest, rights: Rights, facts: tuple[StatementFacts, ...]

@@ -99,6 +99,18 @@ def not_granted(effect: Effect, grants: Sequence[GrantRule], namer: Namer) -> Cl
     )
 
 
+def hidden_relation(
+    relation: RelationRef, grants: Sequence[GrantRule], namer: Namer
+) -> ClientError:
+    """A relation that the principal may not see, or that is not there: one text for both."""
+    what = f"relation {namer.relation(relation)} does not exist or is not granted"
+    allowed = grants_summary(grants, _SUMMARY_BYTES_MAX - len(what.encode()))
+    return NotGranted(
+        f"{what}; granted here: {allowed}" if allowed else what,
+        facts={"object": namer.relation(relation)},
+    )
+
+
 def columns_not_granted(
     effect: Effect, refused: Sequence[str], holding: Sequence[GrantRule], namer: Namer
 ) -> ClientError:

@@ -52,11 +52,11 @@ def test_granted_read_is_allowed_and_names_its_rule(tmp_path: Path) -> None:
     [
         (
             select("sales.salaries", "amount"),
-            'PN301 rows.read on "salaries" is not granted; granted here: read sales.*',
+            'PN301 relation "salaries" does not exist or is not granted; granted here: read sales.*',
         ),
         (
             select("hr.people", "iban"),
-            'PN301 rows.read on "hr"."people" is not granted; granted here: read sales.*',
+            'PN301 relation "hr"."people" does not exist or is not granted; granted here: read sales.*',
         ),
         (
             StatementFacts(kind="insert", effects=(effect("rows.insert", "sales.orders", "id"),)),
@@ -101,10 +101,10 @@ def test_invisible_and_missing_read_the_same(tmp_path: Path, table: str, where: 
     facts = select(f"sales.{table}" if table == "salaries" else f"{where}{table}")
     decision = run(tmp_path, READER, facts)
     assert message(decision).replace(table, "T") == (
-        'PN301 rows.read on "T" is not granted; granted here: read sales.*'
+        'PN301 relation "T" does not exist or is not granted; granted here: read sales.*'
     )
     assert decision.error is not None
-    assert decision.error["facts"] == {"effect": "rows.read", "object": f'"{table}"'}
+    assert decision.error["facts"] == {"object": f'"{table}"'}
 
 
 def test_deny_does_not_reveal_an_invisible_table(tmp_path: Path) -> None:
@@ -114,7 +114,9 @@ def test_deny_does_not_reveal_an_invisible_table(tmp_path: Path) -> None:
         "  - {id: no-hr, to: ['*'], effects: [rows.read], schema: hr}\nguards:",
     )
     decision = run(tmp_path, READER, select("hr.people", "id"), text=text)
-    assert message(decision).startswith('PN301 rows.read on "hr"."people" is not granted')
+    assert message(decision).startswith(
+        'PN301 relation "hr"."people" does not exist or is not granted'
+    )
     assert "no-hr" in decision.rules
 
 
