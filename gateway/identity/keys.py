@@ -41,7 +41,7 @@ def keys_path(data_dir: Path, issuer: Issuer) -> Path:
 
 
 class KeyStore:
-    """The current keys of every issuer. `generation` grows whenever any of them changed."""
+    """The current keys of every issuer. `generation` grows with every change."""
 
     def __init__(
         self, issuers: Sequence[Issuer], data_dir: Path, clock: Clock = SYSTEM_CLOCK
@@ -65,8 +65,11 @@ class KeyStore:
             return False
         # The stamp first: a file replaced in between is read again next time.
         self._stamps[issuer_id] = stamp
-        self._sets[issuer_id] = _read(path)
-        self.generation += 1
+        before, now = self._sets.get(issuer_id, KeySet()), _read(path)
+        self._sets[issuer_id] = now
+        # Fetched again with the same keys, what they verified stays verified.
+        if now.keys != before.keys:
+            self.generation += 1
         return True
 
     def find(self, issuer_id: str, kid: str | None, algorithm: str) -> VerifyKey | None:

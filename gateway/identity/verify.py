@@ -84,7 +84,8 @@ class Verifier:
         known = self._known.get(digest)
         if known is not None:
             # Another generation: the key that verified it may be the one that was withdrawn.
-            if known.generation == self._keys.generation and now < known.good_until:
+            is_current = known.generation == self._keys.generation and now < known.good_until
+            if is_current and not self._keys.problem(known.principal.issuer_id):
                 self._known.move_to_end(digest)
                 return known.principal
             del self._known[digest]
