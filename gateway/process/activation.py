@@ -19,7 +19,10 @@ from gateway.ipc.epochs import POLICY, Epochs
 from gateway.policy.bundle import Bundle
 from gateway.policy.load import load_bundle
 from gateway.process.data_dir import write_atomic
+from gateway.process.exits import StartError
 from gateway.process.supervisor import Record
+
+Validate = Callable[[Bundle], list[str]]  # what does not fit the databases, one line each
 
 # Settings a running gateway takes over; all others are fixed when its processes are forked.
 _LIVE = frozenset({"policies"})
@@ -36,6 +39,14 @@ class ConfigSource:
     def load(self) -> Config:
         """Read it now; raises ConfigError."""
         return load_config(self.path, self.environ, self.overrides)
+
+
+def active_digest(data_dir: Path) -> str:
+    """Digest of the bundle last put in force here; empty when there is none."""
+    try:
+        return Bundle.from_json(paths.active_policy(data_dir).read_bytes()).digest
+    except (OSError, PolicyError):
+        return ""
 
 
 def read_policies(config: Config) -> Bundle:
@@ -59,6 +70,7 @@ class Reloader:
         config: Config,
         bundle: Bundle,
         *,
+        validate: Validate,
         epochs: Epochs,
         announce: Callable[[str], None],
         record: Record,
@@ -66,6 +78,7 @@ class Reloader:
         self._source = source
         self._config = config
         self._digest = bundle.digest
+        self._validate = validate
         self._epochs = epochs
         self._announce = announce
         self._record = record
@@ -77,8 +90,12 @@ class Reloader:
             if fixed := [name for name in find_changes(self._config, config) if name not in _LIVE]:
                 raise ConfigError(", ".join(fixed), "a change needs a restart")
             bundle = read_policies(config)
-        except (ConfigError, PolicyError, OSError) as error:
-            self._refuse(error)
+            problems = [] if bundle.digest == self._digest else self._validate(bundle)
+        except (ConfigError, PolicyError, StartError, OSError) as error:
+            self._refuse(explain(error))
+            return
+        if problems:
+            self._refuse(problems)
             return
         self._config = config
         if bundle.digest == self._digest:
@@ -88,7 +105,7 @@ class Reloader:
         try:
             generation = activate(bundle, config.data_dir, self._epochs)
         except OSError as error:
-            self._refuse(error)
+            self._refuse(explain(error))
             return
         before, self._digest = self._digest, bundle.digest
         self._announce(f"reload: policies {_short(bundle.digest)} active")
@@ -96,8 +113,7 @@ class Reloader:
             "policy.activated", digest=bundle.digest, previous=before, generation=generation
         )
 
-    def _refuse(self, error: Exception) -> None:
-        problems = explain(error)
+    def _refuse(self, problems: list[str]) -> None:
         for problem in problems:
             self._announce(f"reload refused: {problem}")
         self._announce(f"reload: policies {_short(self._digest)} stay active")

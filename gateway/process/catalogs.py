@@ -33,7 +33,7 @@ from gateway.upstream.tls import build_client_context
 REFRESH_S = 30.0
 MISS_PAUSE_S = 2.0  # a client that names nothing but unknowns cannot make us probe without end
 RETRY_PAUSE_S = 1.0
-_LOAD_TIMEOUT_S = 20.0
+LOAD_TIMEOUT_S = 20.0
 
 # Every table whose rows a catalog is made of. A row that was changed has another xmin.
 _PROBE = " union all ".join(
@@ -126,7 +126,7 @@ class CatalogKeeper:
             if now - entry.failed_at < RETRY_PAUSE_S:
                 return
             try:
-                async with asyncio.timeout(_LOAD_TIMEOUT_S):
+                async with asyncio.timeout(LOAD_TIMEOUT_S):
                     entry.seen_generation = await self._refresh(entry, generation)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError,
                     GatewayError) as error:  # fmt: skip
@@ -169,31 +169,35 @@ class CatalogKeeper:
                 if problems := await check_target(target, secret):
                     raise UpstreamError("; ".join(problems))
                 entry.is_checked = True
-            context = None
-            if not target.host.startswith("/"):
-                where = f"targets.{target.name}"
-                context = build_client_context(where, target.tls, target.tls_ca)
-            return await asyncpg.connect(
-                host=target.host,
-                port=target.port,
-                user=target.user,
-                database=target.database,
-                # Never None: asyncpg would look for a password file of whoever runs us.
-                password=secret.decode(errors="surrogateescape"),
-                ssl=context or False,
-                timeout=DIAL_TIMEOUT_S,
-                command_timeout=_LOAD_TIMEOUT_S,
-                server_settings={
-                    "application_name": "postern catalog",
-                    "default_transaction_read_only": "on",
-                },
-            )
+            return await connect_for_catalog(target, secret)
 
     @staticmethod
     def _drop(entry: _Entry) -> None:
         if entry.connection is not None:
             entry.connection.terminate()
             entry.connection = None
+
+
+async def connect_for_catalog(target: Target, secret: bytes) -> asyncpg.Connection:
+    """Log in as the gateway does, to read the catalog only."""
+    context = None
+    if not target.host.startswith("/"):
+        context = build_client_context(f"targets.{target.name}", target.tls, target.tls_ca)
+    return await asyncpg.connect(
+        host=target.host,
+        port=target.port,
+        user=target.user,
+        database=target.database,
+        # Never None: asyncpg would look for a password file of whoever runs us.
+        password=secret.decode(errors="surrogateescape"),
+        ssl=context or False,
+        timeout=DIAL_TIMEOUT_S,
+        command_timeout=LOAD_TIMEOUT_S,
+        server_settings={
+            "application_name": "postern catalog",
+            "default_transaction_read_only": "on",
+        },
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from gateway.limits import DISK_REFUSE_SHARE, DISK_WARN_SHARE, JWKS_BYTES_MAX
 from gateway.process.activation import ConfigSource, explain, read_policies
 from gateway.process.targets import inspect_targets
 from gateway.process.tls import build_server_context
+from gateway.process.validate import find_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ def _check_policies(config: Config) -> Iterator[Finding]:
         for line in explain(error):
             yield Finding("policies", is_good=False, text=line)
         return
-    yield Finding("policies", is_good=True, text=f"{config.policies}, digest {bundle.digest[:12]}")
+    problems = find_problems(bundle, config.targets)
+    for problem in problems:
+        yield Finding("policies", is_good=False, text=problem)
+    if not problems:
+        text = f"{config.policies}, digest {bundle.digest[:12]}"
+        yield Finding("policies", is_good=True, text=text)
 
 
 def _check_targets(config: Config) -> Iterator[Finding]:

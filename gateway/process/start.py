@@ -22,7 +22,14 @@ from gateway.ipc.crash_memory import CrashMemory
 from gateway.ipc.epochs import Epochs
 from gateway.limits import JOURNAL_CONTROL_BYTES
 from gateway.logs import get_logger
-from gateway.process.activation import ConfigSource, Reloader, activate, read_policies
+from gateway.policy.bundle import Bundle
+from gateway.process.activation import (
+    ConfigSource,
+    Reloader,
+    activate,
+    active_digest,
+    read_policies,
+)
 from gateway.process.analyzer import analyzer_main
 from gateway.process.child import Main
 from gateway.process.control import control_main
@@ -32,6 +39,7 @@ from gateway.process.listeners import bind_listeners, close_listeners, describe
 from gateway.process.supervisor import Gateway, Record, Supervisor, Timing
 from gateway.process.targets import TargetReport, inspect_targets_apart
 from gateway.process.tls import build_server_context
+from gateway.process.validate import find_problems_apart
 from gateway.process.worker import worker_main
 from gateway.process.writer import writer_main
 
@@ -70,9 +78,14 @@ def run_gateway(
     try:
         record = open_record(config)
         epochs = Epochs.create(paths.epochs_file(config.data_dir))
+        judge_targets(inspect_targets_apart(config.targets), config, announce, record)
+
+        def validate(new: Bundle) -> list[str]:
+            return find_problems_apart(new, config.targets)
+
+        judge_bundle(bundle, validate(bundle), active_digest(config.data_dir), announce)
         generation = activate(bundle, config.data_dir, epochs)
         announce(f"policies {config.policies} active, {bundle.digest[:12]}")
-        judge_targets(inspect_targets_apart(config.targets), config, announce, record)
         sockets = bind_listeners(config.listen.postgres)
         try:
             for sock in sockets:
@@ -86,7 +99,13 @@ def run_gateway(
                 crashes=CrashMemory.create(paths.crash_file(config.data_dir)),
                 mains=mains,
                 reload=Reloader(
-                    source, config, bundle, epochs=epochs, announce=announce, record=record
+                    source,
+                    config,
+                    bundle,
+                    validate=validate,
+                    epochs=epochs,
+                    announce=announce,
+                    record=record,
                 ),
             )
             _preload(mains)
@@ -136,6 +155,20 @@ def judge_targets(
         if config.targets[report.name].allow_superuser:
             announce(f"warning: target {report.name} allows a superuser login role")
             record("security.superuser_allowed", target=report.name)
+
+
+def judge_bundle(
+    bundle: Bundle, problems: list[str], active: str, announce: Callable[[str], None]
+) -> None:
+    """Refuse a new bundle that does not fit the databases; raises StartError.
+
+    One that was in force before goes on: the database changed under it, what it cannot bind it
+    blocks, and a restart must not turn that into an outage of everything else.
+    """
+    for problem in problems:
+        announce(f"policy problem: {problem}")
+    if problems and bundle.digest != active:
+        raise StartError(f"the policies do not fit the databases, {len(problems)} problems")
 
 
 def _preload(mains: Mapping[str, Main]) -> None:

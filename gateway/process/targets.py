@@ -7,12 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import orjson
-
 from gateway.config import Target
 from gateway.errors import ConfigError, UpstreamError
 from gateway.limits import DIAL_TIMEOUT_S
-from gateway.process.exits import StartError
+from gateway.process.apart import call_apart
 from gateway.upstream.dial import dial
 from gateway.upstream.secrets import resolve_secret
 from gateway.upstream.selfcheck import check_target
@@ -49,26 +47,13 @@ async def inspect_targets(
 
 
 def inspect_targets_apart(targets: Mapping[str, Target]) -> list[TargetReport]:
-    """As `inspect_targets`, in a forked process: the supervisor must not start a loop."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            reports = asyncio.run(inspect_targets(targets, os.environ))
-            rows = [[report.name, report.unusable, report.problems] for report in reports]
-            with os.fdopen(writer, "wb") as file:
-                file.write(orjson.dumps(rows))
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        answer = file.read()
-    _, status = os.waitpid(pid, 0)
-    if status != 0:
-        raise StartError("the targets could not be checked")
-    return [TargetReport(name, why, tuple(what)) for name, why, what in orjson.loads(answer)]
+    """As `inspect_targets`, for the supervisor."""
+
+    def inspect() -> list[list[object]]:
+        reports = asyncio.run(inspect_targets(targets, os.environ))
+        return [[report.name, report.unusable, report.problems] for report in reports]
+
+    return [TargetReport(name, why, tuple(what)) for name, why, what in call_apart(inspect)]
 
 
 async def _inspect(target: Target, environ: Mapping[str, str]) -> TargetReport:

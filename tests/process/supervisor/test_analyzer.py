@@ -167,7 +167,7 @@ def test_refusals_and_profiles_travel(gateway: GatewayUnderTest) -> None:
             with pytest.raises(NotUnderstood, match="not this") as caught:
                 await decide(client, sql)
             assert (caught.value.position, caught.value.facts) == (3, {"node": "X"})
-        who = {
+        who: dict[str, Any] = {
             "issuer_id": "corp", "issuer": "i", "subject": "s", "groups": [], "token_id": None,
             "expires_at": 0.0, "issued_at": 0.0, "agent": None, "run_id": None,
         }  # fmt: skip
