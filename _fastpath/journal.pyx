@@ -15,97 +15,7 @@ import fcntl
 import os
 import secrets
 
-cdef extern from *:
-    """
-    #include <stddef.h>
-    #include <stdint.h>
-    #include <string.h>
-    #include <sys/mman.h>
-
-    static uint32_t pn_crc_table[8][256];
-    static void pn_crc_init(void) {
-        for (uint32_t n = 0; n < 256; n++) {
-            uint32_t crc = n;
-            for (int bit = 0; bit < 8; bit++)
-                crc = crc & 1 ? (crc >> 1) ^ 0x82F63B78u : crc >> 1;
-            pn_crc_table[0][n] = crc;
-        }
-        for (uint32_t n = 0; n < 256; n++)
-            for (int k = 1; k < 8; k++)
-                pn_crc_table[k][n] = (pn_crc_table[k - 1][n] >> 8)
-                    ^ pn_crc_table[0][pn_crc_table[k - 1][n] & 0xff];
-    }
-    static uint32_t pn_crc_soft(uint32_t crc, const uint8_t *data, size_t size) {
-        while (size--)
-            crc = (crc >> 8) ^ pn_crc_table[0][(crc ^ *data++) & 0xff];
-        return crc;
-    }
-    static uint32_t pn_crc_soft8(uint32_t crc, const uint8_t *data, size_t size) {
-        while (size >= 8) {
-            uint32_t low = crc ^ ((uint32_t)data[0] | (uint32_t)data[1] << 8
-                | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24);
-            crc = pn_crc_table[7][low & 0xff] ^ pn_crc_table[6][(low >> 8) & 0xff]
-                ^ pn_crc_table[5][(low >> 16) & 0xff] ^ pn_crc_table[4][low >> 24]
-                ^ pn_crc_table[3][data[4]] ^ pn_crc_table[2][data[5]]
-                ^ pn_crc_table[1][data[6]] ^ pn_crc_table[0][data[7]];
-            data += 8;
-            size -= 8;
-        }
-        return pn_crc_soft(crc, data, size);
-    }
-    #if defined(__x86_64__) && defined(__GNUC__)
-    __attribute__((target("sse4.2")))
-    static uint32_t pn_crc_sse(uint32_t seed, const uint8_t *data, size_t size) {
-        uint64_t crc = seed;
-        while (size >= 8) {
-            uint64_t word;
-            memcpy(&word, data, 8);
-            crc = __builtin_ia32_crc32di(crc, word);
-            data += 8;
-            size -= 8;
-        }
-        uint32_t low = (uint32_t)crc;
-        while (size--)
-            low = __builtin_ia32_crc32qi(low, *data++);
-        return low;
-    }
-    static uint32_t pn_crc32c(uint32_t crc, const uint8_t *data, size_t size) {
-        static int has_sse = -1;
-        if (has_sse < 0)
-            has_sse = __builtin_cpu_supports("sse4.2") != 0;
-        return has_sse ? ~pn_crc_sse(~crc, data, size) : ~pn_crc_soft8(~crc, data, size);
-    }
-    #else
-    static uint32_t pn_crc32c(uint32_t crc, const uint8_t *data, size_t size) {
-        return ~pn_crc_soft8(~crc, data, size);
-    }
-    #endif
-
-    static uint64_t pn_load(const uint8_t *at) {
-        return __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
-    }
-    static void pn_store(uint8_t *at, uint64_t value) {
-        __atomic_store_n((uint64_t *)at, value, __ATOMIC_RELEASE);
-    }
-    /* Header once, ring twice in a row. NULL when the kernel refuses; errno says why. */
-    static uint8_t *pn_map(int fd, size_t header, size_t capacity) {
-        uint8_t *base = mmap(NULL, header + 2 * capacity, PROT_NONE,
-            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (base == MAP_FAILED)
-            return NULL;
-        int flags = MAP_SHARED | MAP_FIXED, access = PROT_READ | PROT_WRITE;
-        if (mmap(base, header + capacity, access, flags, fd, 0) == MAP_FAILED
-            || mmap(base + header + capacity, capacity, access, flags, fd,
-                (off_t)header) == MAP_FAILED) {
-            munmap(base, header + 2 * capacity);
-            return NULL;
-        }
-        return base;
-    }
-    static void pn_unmap(uint8_t *base, size_t header, size_t capacity) {
-        munmap(base, header + 2 * capacity);
-    }
-    """
+cdef extern from "ring.h":
     void pn_crc_init() noexcept nogil
     uint32_t pn_crc32c(uint32_t crc, const uint8_t *data, size_t size) noexcept nogil
     uint32_t pn_crc_soft8(uint32_t crc, const uint8_t *data, size_t size) noexcept nogil
@@ -132,6 +42,10 @@ cdef enum:
 MAGIC = b"PSTNRNG\x01"
 RING_SIZE_MIN = HEADER_SIZE
 pn_crc_init()
+
+
+class RingDamaged(OSError):
+    """A ring file whose header or positions cannot be believed. Not for a single bad record."""
 
 
 def crc32c(data: bytes, *, software: bool = False) -> int:
@@ -182,18 +96,18 @@ def _create(path: str, capacity: int) -> None:
 
 
 def _open(path: str) -> tuple[int, int, int]:
-    """Open a ring: (fd, capacity, ring id). Raises ValueError when it is not a sound ring."""
+    """Open a ring: (fd, capacity, ring id). Raises RingDamaged."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         header = os.pread(fd, AT_CHECK + 4, 0)
         fixed, check = header[:AT_CHECK], header[AT_CHECK:]
         if fixed[:8] != MAGIC or crc32c(fixed).to_bytes(4, "little") != check:
-            raise ValueError(f"{path} is not a journal ring")
+            raise RingDamaged(errno.EBADMSG, f"{path} is not a journal ring")
         if int.from_bytes(fixed[AT_VERSION:AT_CAPACITY], "little") != VERSION:
-            raise ValueError(f"{path} was written by another version")
+            raise RingDamaged(errno.EBADMSG, f"{path} was written by another version")
         capacity = int.from_bytes(fixed[AT_CAPACITY:AT_RING_ID], "little")
         if os.fstat(fd).st_size != HEADER_SIZE + capacity:
-            raise ValueError(f"{path} does not have the size its header names")
+            raise RingDamaged(errno.EBADMSG, f"{path} does not have the size its header names")
         return fd, capacity, int.from_bytes(fixed[AT_RING_ID:AT_CHECK], "little")
     except BaseException:
         os.close(fd)
@@ -206,7 +120,7 @@ cdef class Journal:
     def __cinit__(self, path: str, size_bytes: int) -> None:
         """Open `path` or make it with at least `size_bytes`; an existing ring keeps its size.
 
-        Raises BlockingIOError while another producer lives, ValueError for a damaged header.
+        Raises BlockingIOError while another producer lives, RingDamaged for an unsound header.
         """
         self.fd = -1
         if not os.path.exists(path):
@@ -221,7 +135,7 @@ cdef class Journal:
         self.head = pn_load(self.base + AT_HEAD)
         self.tail_seen = pn_load(self.base + AT_TAIL)
         if self.head - self.tail_seen > self.capacity or self.head % 8:
-            raise ValueError(f"{path} has impossible positions")
+            raise RingDamaged(errno.EBADMSG, f"{path} has impossible positions")
         self._find_sequence()
 
     cdef int _find_sequence(self) except -1:
@@ -234,7 +148,8 @@ cdef class Journal:
         while position < self.head:
             record = self.ring + position % self.capacity
             length = load_u32(record) & ~<uint32_t>LENGTH_CUT
-            if span_of(length) > self.head - position or record_crc(record, length) != load_u32(record + 4):
+            if (span_of(length) > self.head - position
+                    or record_crc(record, length) != load_u32(record + 4)):
                 break             # the consumer will report it; our sequence stays above it
             sequence = max(sequence, load_u64(record + 8) + 1)
             position += span_of(length)
@@ -418,7 +333,7 @@ cdef class JournalReader:
         """Open an existing ring at its tail.
 
         Records below `sequence_next` are skipped as already stored (the last consumer died
-        between storing and releasing). Raises FileNotFoundError, ValueError.
+        between storing and releasing). Raises FileNotFoundError, RingDamaged.
         """
         self.fd = -1
         self.path = path
@@ -442,13 +357,16 @@ cdef class JournalReader:
         if self.fd >= 0:
             os.close(self.fd)
 
-    cdef int _check(self, uint64_t position, uint64_t head, uint64_t *length, uint64_t *sequence) noexcept nogil:
+    cdef int _check(
+        self, uint64_t position, uint64_t head, uint64_t *length, uint64_t *sequence
+    ) noexcept nogil:
         # 1 sound, 0 damaged. Lengths come from shared memory: believed only after the CRC.
         cdef const uint8_t *record = self.ring + position % self.capacity
         if head - position < RECORD_HEADER:
             return 0
         length[0] = load_u32(record) & ~<uint32_t>LENGTH_CUT
-        if span_of(length[0]) > head - position or record_crc(record, length[0]) != load_u32(record + 4):
+        if (span_of(length[0]) > head - position
+                or record_crc(record, length[0]) != load_u32(record + 4)):
             return 0
         sequence[0] = load_u64(record + 8)
         return 1
@@ -463,7 +381,7 @@ cdef class JournalReader:
         cdef const uint8_t *record
         cdef list batch = []
         if head < self.position or head - self.tail > self.capacity or head % 8:
-            raise ValueError(f"{self.path} has impossible positions")
+            raise RingDamaged(errno.EBADMSG, f"{self.path} has impossible positions")
         while self.position < head and used < limit and self._damage is None:
             if not self._check(self.position, head, &length, &sequence):
                 self._resynchronise(head)
@@ -480,7 +398,8 @@ cdef class JournalReader:
             used += span_of(length)
             if load_u32(record) & <uint32_t>LENGTH_CUT:
                 self._damage = ("cut", sequence, sequence, self.position - span_of(length), length)
-            batch.append((sequence, PyBytes_FromStringAndSize(<char *>record + RECORD_HEADER, length)))
+            payload = PyBytes_FromStringAndSize(<char *>record + RECORD_HEADER, length)
+            batch.append((sequence, payload))
         return batch
 
     cdef int _resynchronise(self, uint64_t head) except -1:

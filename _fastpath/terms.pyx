@@ -139,7 +139,8 @@ cdef class TermScanner:
         while self.slots[slot]:
             # Compared in full: a name chosen to collide must not hide another.
             known = <bytes>self.terms[self.slots[slot] - 1]
-            if PyBytes_GET_SIZE(known) == used and memcmp(PyBytes_AS_STRING(known), term, used) == 0:
+            if (PyBytes_GET_SIZE(known) == used
+                    and memcmp(PyBytes_AS_STRING(known), term, used) == 0):
                 return 0
             slot = (slot + 1) % SLOTS
         if len(self.terms) >= self.terms_max:
@@ -153,7 +154,7 @@ cdef class TermScanner:
         # 1 when the payload is one object: brackets balance and strings end. The reader of a
         # record parses it in full; here only what would hide a term matters.
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload), pos = 0, start
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload), pos = 0, start, length
         cdef int depth = 0
         cdef int[DEPTH_MAX + 1] key
         cdef bint expects_key = False, has_escape = False
@@ -174,7 +175,8 @@ cdef class TermScanner:
                         self._note_time(data, size, pos + 1)
                     expects_key = False
                 elif key[depth] >= 0:
-                    self._enter(key[depth], data + start, VALUE_SIZE_MAX + 1 if has_escape else pos - start)
+                    length = VALUE_SIZE_MAX + 1 if has_escape else pos - start
+                    self._enter(key[depth], data + start, length)
             elif byte == 0x7B or byte == 0x5B:
                 if depth == DEPTH_MAX:
                     return 0

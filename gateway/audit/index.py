@@ -8,7 +8,7 @@ the records themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,6 +40,7 @@ TERM_KEYS: Final = (
     "effects",
     "objects",
     "rules",
+    "rule",
     "masks",
     "approval",
     "run_id",
@@ -98,23 +99,23 @@ class AuditIndex:
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
-    def catch_up(self, directory: Path) -> int:
+    def catch_up(self, directory: Path, heartbeat: Callable[[], None] = lambda: None) -> int:
         """Enter what the segments have and the index has not; how many entries that was.
 
         Raises OSError, and nothing of the database: recording goes on without an index.
         """
         try:
-            return self._catch_up(directory)
+            return self._catch_up(directory, heartbeat)
         except (apsw.CorruptError, apsw.NotADBError):
             self._db.close(True)
             self._remove()
             self._db = _connect(self._path)
-            return self._catch_up(directory)
+            return self._catch_up(directory, heartbeat)
         except apsw.Error as error:
             self._give_up(error)
             return 0
 
-    def _catch_up(self, directory: Path) -> int:
+    def _catch_up(self, directory: Path, heartbeat: Callable[[], None]) -> int:
         self._forget_lost(directory)
         segment, finish = self._db.execute(
             "SELECT segment, finish FROM block ORDER BY id DESC LIMIT 1"
@@ -124,6 +125,7 @@ class AuditIndex:
             first = int(path.stem)
             if first < segment:
                 continue
+            heartbeat()
             data = path.read_bytes()
             start = finish if first == segment else 32
             for entry in read_entries(data, start=start):
@@ -137,10 +139,12 @@ class AuditIndex:
         paths = list_segments(directory)
         if paths:
             last, size = int(paths[-1].stem), paths[-1].stat().st_size
-            lost = "segment > ?1 OR (segment = ?1 AND finish > ?2)"
-            where = f"IN (SELECT id FROM block WHERE {lost})"
-            self._db.execute(f"DELETE FROM posting WHERE block {where}", (last, size))
-            self._db.execute(f"DELETE FROM block WHERE {lost}", (last, size))
+            for row in self._db.execute(
+                "SELECT id FROM block WHERE segment > ?1 OR (segment = ?1 AND finish > ?2)",
+                (last, size),
+            ).fetchall():
+                self._db.execute("DELETE FROM posting WHERE block = ?", row)
+                self._db.execute("DELETE FROM block WHERE id = ?", row)
 
     def add_entry(self, segment: int, entry: Entry) -> None:
         """Enter one entry; entries come in order."""
@@ -272,16 +276,15 @@ class IndexReader:
             globs = [f"{key}={pattern}" for key, pattern in wanted]
             # "key=" alone stands for values not entered, "*" for terms that did not fit.
             exact = [f"{key}=" for key, _ in wanted] + ["*"]
-            match = " OR ".join(
-                ["t.term GLOB ?"] * len(globs) + ["t.term = ?"] * len(exact)
-            )
+            match = " OR ".join(["t.term GLOB ?"] * len(globs) + ["t.term = ?"] * len(exact))
             where += (
-                " AND b.id IN (SELECT p.block FROM term t JOIN posting p ON p.term = t.id"
+                # Only our own operators are put together; every value is bound.
+                " AND b.id IN (SELECT p.block FROM term t JOIN posting p ON p.term = t.id"  # noqa: S608
                 f" WHERE {match})"
             )
             values += [*globs, *exact]
         query = (
-            "SELECT b.segment, b.start, b.finish, b.sequence, b.time_min, b.time_max"
+            "SELECT b.segment, b.start, b.finish, b.sequence, b.time_min, b.time_max"  # noqa: S608
             f" FROM block b WHERE {where} ORDER BY b.id DESC"
         )
         return [Block(*row) for row in self._db.execute(query, values)]

@@ -15,42 +15,52 @@ from gateway.clock import now_us
 RECORD_VERSION: Final = 1
 COMMON: Final = frozenset({"v", "kind", "time"})
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # What says who: in every record that has a principal.
-WHO: Final = frozenset(
-    "principal issuer subject groups token_id token_expires agent run_id".split()
-)
+WHO: Final = _names("principal issuer subject groups token_id token_expires agent run_id")
 # Where it happened.
-WHERE: Final = frozenset("gateway worker generation session trace client tls target role".split())
-ERROR: Final = frozenset("error sqlstate message reason".split())
-_STATEMENT: Final = WHO | WHERE | frozenset(
-    "stmt path sql sql_sha256 params decision rules effects objects masks policy_digest "
-    "catalog_version approval ticket stated_reason search_path transaction".split()
+WHERE: Final = _names("gateway worker generation session trace client tls target role")
+ERROR: Final = _names("error sqlstate message reason")
+_STATEMENT: Final = (
+    WHO
+    | WHERE
+    | _names(
+        "stmt path sql sql_sha256 params decision rules effects objects masks policy_digest "
+        "catalog_version approval ticket stated_reason search_path transaction shadow"
+    )
 )
-_APPROVAL: Final = WHO | WHERE | frozenset(
-    "approval state rule sql params objects effects policy_digest by comment quorum "
-    "stated_reason expires".split()
+_APPROVAL: Final = (
+    WHO
+    | WHERE
+    | _names(
+        "approval state rule sql params objects effects policy_digest by comment quorum "
+        "stated_reason expires comment hold_s"
+    )
 )
-_AUDIT_EVENT: Final = frozenset(
+_AUDIT_EVENT: Final = _names(
     "file offset bytes sequence first_sequence last_sequence sha256 copy ring ring_id ring_first "
-    "ring_last share free_bytes".split()
+    "ring_last share free_bytes"
 )
-_PROCESS: Final = frozenset(
-    "process pid generation status signal_number version config_digest text".split()
+_PROCESS: Final = _names(
+    "process pid generation life how status drain reason version config_digest text"
 )
+_POLICY: Final = _names("digest previous generation active files changes problems by")
 
 # kind -> (fields, what it says)
 KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     "session.opened": (WHO | WHERE | {"level"}, "A client authenticated."),
     "session.refused": (WHO | WHERE | ERROR, "A client was not let in; `reason` is precise."),
     "session.closed": (
-        WHO | WHERE | ERROR | {"statements", "rows", "bytes", "duration_us", "text"},
+        WHO | WHERE | ERROR | {"reason", "statements", "rows", "bytes", "duration_us", "text"},
         "A session ended; an error id says why when the gateway ended it.",
     ),
     "statement.intent": (_STATEMENT, "A statement is about to be forwarded."),
     "statement.result": (
-        WHERE
-        | ERROR
-        | frozenset("stmt outcome tag rows bytes duration_us wait_us result_sha256".split()),
+        WHERE | ERROR | _names("stmt outcome tag rows bytes duration_us wait_us result_sha256"),
         "How an intent ended: ok, error, skipped, cancelled, lost or unknown.",
     ),
     "statement.refused": (_STATEMENT | ERROR, "A statement was not forwarded."),
@@ -62,11 +72,12 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     "approval.expired": (_APPROVAL, "Nobody decided in time, or the grant was not used."),
     "approval.cancelled": (_APPROVAL, "The client went away or cancelled."),
     "policy.activated": (
-        frozenset("policy_digest previous_digest files changes by".split()),
+        _POLICY,
         "A policy bundle came into force.",
     ),
+    "policy.unchanged": (_POLICY, "A reload found the active bundle."),
     "policy.rejected": (
-        frozenset("policy_digest problems by".split()),
+        _POLICY,
         "A policy bundle was not accepted; the old one stays.",
     ),
     "mask.changed": (WHO | WHERE | {"masks", "text"}, "What is masked changed under a session."),
@@ -78,6 +89,10 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
         "Somebody used the control plane.",
     ),
     "process.started": (_PROCESS, "A process began."),
+    "process.ready": (_PROCESS, "The gateway takes clients."),
+    "process.stalled": (_PROCESS, "A process's loop stood still; it is killed."),
+    "process.stopping": (_PROCESS, "The gateway was told to stop."),
+    "process.gave_up": (_PROCESS, "A process dies too often; the gateway stops."),
     "process.stopped": (_PROCESS, "A process ended as asked."),
     "process.died": (_PROCESS, "A process ended otherwise and is started again."),
     "process.audit_recovered": (_AUDIT_EVENT, "The writer cut a half-written entry at start."),
@@ -89,6 +104,11 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
         WHO | WHERE | ERROR | {"stmt", "text", "objects"},
         "The server's row description contradicts the decision; nothing was sent.",
     ),
+    "security.superuser_allowed": (
+        frozenset({"target"}),
+        "A target's login role may be a superuser because the operator said so.",
+    ),
+    "target.unusable": (frozenset({"target", "reason"}), "A target did not pass its checks."),
     "security.audit_torn": (_AUDIT_EVENT, "Unsigned entries at the end did not verify; kept."),
     "security.audit_damaged": (_AUDIT_EVENT, "Signed entries or checkpoints were changed."),
     "security.audit_truncated": (_AUDIT_EVENT, "Signed entries are missing."),
@@ -98,7 +118,7 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     "security.journal_unreadable": (_AUDIT_EVENT, "A ring's header is not sound; set aside."),
     "security.record_malformed": (_AUDIT_EVENT, "A ring record is not one JSON object."),
     "audit.segment_open": (
-        frozenset("stream first_sequence previous_leaf previous_root checkpoint rings".split()),
+        _names("stream first_sequence previous_leaf previous_root checkpoint rings"),
         "First entry of a segment.",
     ),
     "audit.segment_close": (frozenset({"entries", "root"}), "Last entry: the Merkle root."),
@@ -121,3 +141,11 @@ def find_unknown(record: dict[str, Any]) -> list[str]:
     if kind not in KINDS:
         return [f"kind {kind}"]
     return sorted(record.keys() - KINDS[kind][0] - COMMON)
+
+
+def describe_kinds() -> str:
+    """The table of record kinds in `docs/audit.md`."""
+    lines = ["| kind | says | fields besides `v`, `kind`, `time` |", "|---|---|---|"]
+    for kind, (fields, text) in KINDS.items():
+        lines.append(f"| `{kind}` | {text} | {' '.join(sorted(fields))} |")
+    return "\n".join(lines) + "\n"

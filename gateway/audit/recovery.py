@@ -197,9 +197,7 @@ def _skip_damage(path: Path, data: bytes, walk: _Walk, events: list[dict[str, An
 def _accept_damaged(walk: _Walk, entry: Entry) -> None:
     walk.leaf, walk.sequence = entry.leaf, entry.sequence
     if entry.ring_id:
-        walk.rings[entry.ring_id] = max(
-            walk.rings.get(entry.ring_id, 0), entry.ring_sequence + 1
-        )
+        walk.rings[entry.ring_id] = max(walk.rings.get(entry.ring_id, 0), entry.ring_sequence + 1)
 
 
 def _skip_missing(walk: _Walk, last: Checkpoint, events: list[dict[str, Any]]) -> None:
@@ -214,9 +212,7 @@ def _skip_missing(walk: _Walk, last: Checkpoint, events: list[dict[str, Any]]) -
     walk.sequence, walk.leaf = last.sequence, bytes.fromhex(last.leaf)
 
 
-def _end_without_segments(
-    checkpoints: CheckpointEnd, events: list[dict[str, Any]]
-) -> ChainEnd:
+def _end_without_segments(checkpoints: CheckpointEnd, events: list[dict[str, Any]]) -> ChainEnd:
     last = checkpoints.last
     if last is None:
         return ChainEnd(stream=secrets.token_bytes(16))

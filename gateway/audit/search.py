@@ -39,7 +39,7 @@ FILTERS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "object": (("objects", "{}"),),
     "effect": (("effects", "{}"),),
     "decision": (("decision", "{}"),),
-    "rule": (("rules", "{}"),),
+    "rule": (("rules", "{}"), ("rule", "{}")),
     "sqlstate": (("sqlstate", "{}"),),
     "error": (("error", "{}"),),
     "outcome": (("outcome", "{}"),),
@@ -257,9 +257,7 @@ class AuditSearch:
         intent = page.intents.get(place) or self._far(place, block, want_intent=True)
         return Event(intent[0], intent[1], record) if intent else Event(sequence, record)
 
-    def _far(
-        self, place: Place, block: Block, *, want_intent: bool
-    ) -> tuple[int, Record] | None:
+    def _far(self, place: Place, block: Block, *, want_intent: bool) -> tuple[int, Record] | None:
         """The other half of a statement, in the session's other blocks."""
         blocks = self._unindexed()
         if self._index is not None:

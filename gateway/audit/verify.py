@@ -270,7 +270,8 @@ class _TrailWalk:
         if not is_own and following is not None and following.sequence == expected + 1:
             self._edited(entry, expected)
             return False
-        missing = [n for n in range(expected, min(entry.sequence, expected + 10_000)) if n not in leaves]
+        skipped = range(expected, min(entry.sequence, expected + 10_000))
+        missing = [number for number in skipped if number not in leaves]
         if missing:
             text = f"sequences {missing[0]} to {entry.sequence - 1} are missing"
             result.add("gap", self.file, missing[0], text)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _fastpath.journal import JournalReader
+from _fastpath.journal import JournalReader, RingDamaged
 from gateway import limits, metrics
 from gateway.audit.index import AuditIndex, index_path
 from gateway.audit.records import build_record
@@ -87,7 +87,7 @@ class AuditWriter:
         self._rings_due = self._disk_due = self._index_due = self._retry_due = 0.0
         self._lock_fd = -1
 
-    def open(self) -> None:
+    def open(self, heartbeat: Callable[[], None] = lambda: None) -> None:
         """Recover the trail and make it ready. Raises OSError, BlockingIOError if one runs."""
         self._data_dir.joinpath("journal").mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.joinpath("segments").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,11 +96,9 @@ class AuditWriter:
         )
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._key = load_or_make_key(self._directory)
-        self._segments, self._checkpoints, events = recover(
-            self._directory, self._key.public_key()
-        )
+        self._segments, self._checkpoints, events = recover(self._directory, self._key.public_key())
         self._index = AuditIndex(index_path(self._data_dir))
-        self._index.catch_up(self._segments.directory)
+        self._index.catch_up(self._segments.directory, heartbeat)
         now = self._clock.monotonic()
         self._synced_at = self._checkpointed_at = self._segment_since = now
         for event in events:
@@ -117,7 +115,7 @@ class AuditWriter:
         self, should_stop: Callable[[], bool], heartbeat: Callable[[], None] = lambda: None
     ) -> None:
         """Drain until `should_stop`, then drain once more, checkpoint and close."""
-        self.open()
+        self.open(heartbeat)
         wait, idle_s = threading.Event(), _IDLE_S_MIN
         try:
             while not should_stop():
@@ -174,7 +172,7 @@ class AuditWriter:
                 reader = JournalReader(str(path))
             except FileNotFoundError:
                 continue
-            except ValueError as error:
+            except RingDamaged as error:
                 aside = path.with_suffix(f".unreadable-{self.sequence_next}")
                 path.rename(aside)
                 _LOG.error("%s; set aside as %s", error, aside.name)
@@ -189,7 +187,7 @@ class AuditWriter:
         """Move one batch of `reader` into the segment. Raises OSError with nothing moved."""
         try:
             batch = reader.read_batch(self._settings.batch_bytes_max)
-        except ValueError as error:
+        except RingDamaged as error:
             _LOG.error("%s", error)
             path = Path(reader.path)
             del self._readers[path.name]

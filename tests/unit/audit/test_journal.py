@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from _fastpath.journal import Journal, JournalReader, crc32c
+from _fastpath.journal import Journal, JournalReader, RingDamaged, crc32c
 
 HEADER = 65_536  # of the ring file
 
@@ -147,7 +147,7 @@ def test_the_sequence_survives_a_kill_between_the_two_stores(path: str) -> None:
     ring = Journal(path, 1)
     ring.append_many(b"record", 5)
     del ring
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.seek(136)
         file.write((5).to_bytes(8, "little"))
     again = Journal(path, 1)
@@ -162,7 +162,7 @@ def test_a_damaged_record_is_skipped_and_reported(path: str, at: int) -> None:
     ring = Journal(path, 1)
     ring.append_many(b"record-of-24-bytes------", 5)
     del ring
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.seek(HEADER + 2 * 40 + at)
         byte = file.read(1)[0]
         file.seek(-1, 1)
@@ -194,12 +194,12 @@ def test_a_reader_skips_what_is_stored_already(path: str) -> None:
 @pytest.mark.parametrize("at", [0, 8, 16, 24, 32])
 def test_a_damaged_header_is_no_ring(path: str, at: int) -> None:
     Journal(path, 1)
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.seek(at)
         file.write(b"\x77")
-    with pytest.raises(ValueError, match="ring"):
+    with pytest.raises(RingDamaged, match="ring"):
         Journal(path, 1)
-    with pytest.raises(ValueError, match="ring"):
+    with pytest.raises(RingDamaged, match="ring"):
         JournalReader(path)
 
 

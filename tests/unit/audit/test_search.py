@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -19,7 +19,7 @@ from tests.support.trail import drain, intent, make_trail, open_ring, result
 
 
 @pytest.fixture(scope="module", params=["indexed", "open blocks", "no index"])
-def trail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 statements of ten agents in many blocks; results come 25 statements late."""
     data_dir = tmp_path_factory.mktemp("search")
     writer = AuditWriter(data_dir, WriterSettings(segment_bytes_max=30_000))
@@ -70,12 +70,13 @@ def trail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     writer.close()
     if request.param == "no index":
         index_path(data_dir).unlink()
-    yield data_dir
+    return data_dir
 
 
-def find(data_dir: Path, limit: int = 1_000, **conditions: object) -> list[Event]:
-    special = {k: conditions.pop(k) for k in ("text", "since_us", "until_us", "before") if k in conditions}
-    return list(AuditSearch(data_dir).find(Query(filters=conditions, limit=limit, **special)))  # type: ignore[arg-type]
+def find(data_dir: Path, limit: int = 1_000, **conditions: Any) -> list[Event]:
+    names = {"text", "since_us", "until_us", "before"} & conditions.keys()
+    special = {name: conditions.pop(name) for name in names}
+    return list(AuditSearch(data_dir).find(Query(filters=conditions, limit=limit, **special)))
 
 
 def test_every_statement_is_one_event_newest_first(trail: Path) -> None:
@@ -109,7 +110,7 @@ def test_every_statement_is_one_event_newest_first(trail: Path) -> None:
         ({"subject": "agent-3", "until_us": 1_764_000_000_000_050}, 5),
     ],
 )
-def test_conditions_hold_at_once(trail: Path, conditions: dict[str, object], count: int) -> None:
+def test_conditions_hold_at_once(trail: Path, conditions: dict[str, Any], count: int) -> None:
     events = [e for e in find(trail, **conditions) if e.record["kind"].startswith("statement.")]
     assert len(events) == count
     assert len({e.sequence for e in events}) == count
@@ -158,8 +159,19 @@ def test_a_follower_joins_and_does_not_wait_for_ever(tmp_path: Path) -> None:
 def test_people_read_who_what_and_outcome() -> None:
     event = Event(
         7,
-        {"kind": "statement.intent", "principal": "https://idp|ann", "sql": "SELECT\n 1", "rules": ["r"]},
-        {"kind": "statement.result", "outcome": "error", "sqlstate": "23505", "rows": 0, "duration_us": 1_500},
+        {
+            "kind": "statement.intent",
+            "principal": "https://idp|ann",
+            "sql": "SELECT\n 1",
+            "rules": ["r"],
+        },
+        {
+            "kind": "statement.result",
+            "outcome": "error",
+            "sqlstate": "23505",
+            "rows": 0,
+            "duration_us": 1_500,
+        },
     )
     assert who(event.record) == "ann"
     assert what(event) == "SELECT 1"
@@ -206,7 +218,7 @@ def test_commands_print_tables_and_json_and_exit_by_the_answer(tmp_path: Path) -
     assert run("search", *place, "--since", "whenever")[0] == 2
     code, text = run("tail", *place, "-n", "4")
     assert (code, "agent-7" in text) == (0, True)
-    segment = sorted((tmp_path / "audit" / "segments").glob("*.seg"))[0]
+    segment = min((tmp_path / "audit" / "segments").glob("*.seg"))
     segment.write_bytes(segment.read_bytes().replace(b"agent-7", b"agent-8", 1))
     code, text = run("verify", *place)
     assert code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,12 @@ def test_space_is_given_back_only_after_the_flush(tmp_path: Path, monkeypatch: A
     writer, ring = opened(tmp_path), open_ring(tmp_path)
     lags: list[int] = []
     flush = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda fd: (lags.append(ring.lag_bytes()), flush(fd)))
+
+    def noting(fd: int) -> None:
+        lags.append(ring.lag_bytes())
+        flush(fd)
+
+    monkeypatch.setattr(os, "fdatasync", noting)
     ring.append(intent(1))
     drain(writer)
     assert lags[0] > 0
@@ -304,7 +310,7 @@ def test_segments_rotate_by_size_and_each_continues_the_last(tmp_path: Path) -> 
     make_trail(tmp_path, records=60, segment_bytes=2_000)
     paths = list_segments(tmp_path / "audit" / "segments")
     assert len(paths) > 5
-    for before, after in zip(paths, paths[1:], strict=False):
+    for before, after in pairwise(paths):
         opening = orjson.loads(entries_of(after)[0].payload)
         assert opening["previous_leaf"] == entries_of(before)[-1].leaf.hex()
     assert all(path.stat().st_size > FILE_HEADER_SIZE for path in paths)
