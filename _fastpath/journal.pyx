@@ -39,8 +39,8 @@ cdef enum:
     RECORD_HEADER = 16            # u32 length, u32 crc, u64 sequence
     LENGTH_CUT = 0x80000000       # flag in the length word: cut to its reservation
 
-MAGIC = b"PSTNRNG\x01"
-RING_SIZE_MIN = HEADER_SIZE
+_MAGIC = b"PSTNRNG\x01"
+_RING_SIZE_MIN = HEADER_SIZE
 pn_crc_init()
 
 
@@ -81,7 +81,7 @@ cdef inline uint32_t load_u32(const uint8_t *at) noexcept nogil:
 
 def _create(path: str, capacity: int) -> None:
     """Make an empty ring under its final name, or nothing (a kill in between leaves a .new)."""
-    fixed = MAGIC + VERSION.to_bytes(8, "little") + capacity.to_bytes(8, "little")
+    fixed = _MAGIC + VERSION.to_bytes(8, "little") + capacity.to_bytes(8, "little")
     fixed += (secrets.randbits(63) | 1).to_bytes(8, "little")
     header = fixed + crc32c(fixed).to_bytes(4, "little")
     fd = os.open(path + ".new", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -101,7 +101,7 @@ def _open(path: str) -> tuple[int, int, int]:
     try:
         header = os.pread(fd, AT_CHECK + 4, 0)
         fixed, check = header[:AT_CHECK], header[AT_CHECK:]
-        if fixed[:8] != MAGIC or crc32c(fixed).to_bytes(4, "little") != check:
+        if fixed[:8] != _MAGIC or crc32c(fixed).to_bytes(4, "little") != check:
             raise RingDamaged(errno.EBADMSG, f"{path} is not a journal ring")
         if int.from_bytes(fixed[AT_VERSION:AT_CAPACITY], "little") != VERSION:
             raise RingDamaged(errno.EBADMSG, f"{path} was written by another version")
@@ -124,7 +124,7 @@ cdef class Journal:
         """
         self.fd = -1
         if not os.path.exists(path):
-            _create(path, max(-(-size_bytes // RING_SIZE_MIN), 1) * RING_SIZE_MIN)
+            _create(path, max(-(-size_bytes // _RING_SIZE_MIN), 1) * _RING_SIZE_MIN)
         self.path = path
         self.fd, self.capacity, self.ring_id = _open(path)
         fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
