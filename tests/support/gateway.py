@@ -1,0 +1,206 @@
+"""A real gateway: its own supervisor and all its processes, on a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import psycopg
+
+from gateway.demo.postgres import Cluster
+from tests.support.sample import LOGIN_PASSWORD, POLICY
+
+T = TypeVar("T")
+_READY_TIMEOUT_S = 30.0
+
+
+def wait_until(check: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+    """Return the first true result of `check`; AssertionError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = check()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what or check}")
+        signal.sigtimedwait([], 0.02)
+
+
+@dataclass
+class GatewayProcess:
+    """One gateway in front of `cluster`. Use as a context manager."""
+
+    cluster: Cluster
+    directory: Path
+    workers: int = 2
+    policy: str = POLICY
+    extra: str = ""
+    listen: str = ""
+    port: int = 0
+    control_port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "postern.toml"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def log(self) -> str:
+        path = self.directory / "gateway.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def __enter__(self) -> GatewayProcess:
+        self.write_config()
+        self.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
+        if failure[0] is not None:
+            sys.stderr.write(f"--- gateway ---\n{self.log[-8000:]}\n")
+
+    def write_config(self) -> None:
+        self.port = self.port or free_port()
+        self.control_port = self.control_port or free_port()
+        policies = self.directory / "policies"
+        policies.mkdir(parents=True, exist_ok=True)
+        (policies / "policy.yaml").write_text(self.policy)
+        self.config.write_text(
+            f"""
+data_dir = "{self.data_dir}"
+policies = "{policies}"
+[listen]
+postgres = "{self.listen or f"127.0.0.1:{self.port}"}"
+{self.extra}
+[workers]
+count = {self.workers}
+[control]
+listen = "127.0.0.1:{self.control_port}"
+reviewers = ["dba"]
+admins = ["dba"]
+auditors = ["dba"]
+[targets.orders]
+host = "127.0.0.1"
+port = {self.cluster.port}
+database = "orders"
+tls = "disable"
+user = "pn_login"
+credential = {{env = "PN_TEST_PASSWORD"}}
+roles = {{read = "pn_read", write = "pn_write", admin = "pn_admin"}}
+[[issuers]]
+id = "test"
+kind = "local"
+issuer = "https://issuer.test"
+audiences = ["postern"]
+algorithms = ["EdDSA"]
+groups_claim = "groups"
+""".replace('groups_claim = "groups"', 'groups = {claim = "groups"}')
+        )
+
+    def start(self) -> None:
+        environ = {**os.environ, "PN_TEST_PASSWORD": LOGIN_PASSWORD, **self.environ}
+        with (self.directory / "gateway.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli.main", "serve", "-c", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env=environ,
+            )
+        wait_until(self._is_ready, _READY_TIMEOUT_S, "the gateway is ready")
+
+    def stop(self) -> int:
+        """SIGTERM and wait; the exit status."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _is_ready(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"the gateway ended at its start:\n{self.log[-4000:]}")
+        if self.listen:
+            return (self.data_dir / "run" / "control.sock").exists()
+        try:
+            with self.connect(subject="readiness", groups=["trusted"], connect_timeout=5):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def cli(self, *arguments: str, check: bool = True, **environ: str) -> str:
+        """Run `postern` and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PN_TEST_PASSWORD": LOGIN_PASSWORD, **environ},
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"postern {arguments}: {done.stdout}{done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def mint(self, subject: str, groups: Sequence[str], ttl: str = "1h") -> str:
+        """A token of the local issuer."""
+        options = [option for group in groups for option in ("--group", group)]
+        return self.cli(
+            "token", "mint", "-c", str(self.config), "--subject", subject, *options, "--ttl", ttl
+        ).strip()
+
+    def dsn(self, *, user: str = "agent", **options: Any) -> str:
+        """Connection string without the password."""
+        given = {"host": "127.0.0.1", "port": self.port, "dbname": "orders", "user": user}
+        return " ".join(f"{name}={value}" for name, value in (given | options).items())
+
+    def connect(
+        self, groups: Sequence[str] = ("agents",), *, subject: str = "agent-1", **options: Any
+    ) -> psycopg.Connection[Any]:
+        """A psycopg connection, autocommit unless told otherwise."""
+        password = options.pop("password", None) or self.mint(subject, groups)
+        given = {"autocommit": True, "sslmode": "prefer", "connect_timeout": 10} | options
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname="orders", user="agent",
+            password=password, **given,
+        )  # fmt: skip
+
+    def audit(self, *arguments: str) -> list[dict[str, Any]]:
+        """Records of `postern audit search --json`."""
+        out = self.cli("audit", "search", "-c", str(self.config), "--json", *arguments)
+        return [orjson.loads(line) for line in out.splitlines() if line.strip()]
+
+    def pids(self, kind: str) -> list[int]:
+        """Process ids of the children whose title or record says `kind`."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        found = []
+        for pid in children.read_text().split():
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            if kind in name:
+                found.append(int(pid))
+        return found
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
