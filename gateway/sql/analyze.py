@@ -6,15 +6,17 @@ Newcomer's order: `parse` -> this -> `query` -> `from_clause` -> `expressions` -
 from __future__ import annotations
 
 from gateway.errors import NotUnderstood, TooComplex
-from gateway.sql import ddl, modify, sqljson, statements
+from gateway.sql import modify, sqljson, statements
 from gateway.sql.catalog import Catalog
+from gateway.sql.ddl import HANDLERS as DDL_HANDLERS
+from gateway.sql.ddl import create_table_as, select_into
 from gateway.sql.effects import Node, Walk
 from gateway.sql.facts import Output, StatementFacts
 from gateway.sql.parse import parse
-from gateway.sql.statements import QUERY_KINDS, Draft
+from gateway.sql.statements import QUERY_KINDS, Draft, StatementWalk
 from gateway.sql.values import Column
 
-_HANDLERS = {**statements.HANDLERS, **ddl.HANDLERS}
+_HANDLERS: dict[str, StatementWalk] = {**statements.HANDLERS, **DDL_HANDLERS}
 # Imported for the handlers they register.
 _REGISTERED = (modify, sqljson)
 
@@ -76,8 +78,8 @@ def statement_facts(node: Node, walk: Walk, *, alone: bool = True) -> StatementF
 def _draft(node: Node, walk: Walk) -> Draft:
     ((kind, body),) = node.items()
     if kind in QUERY_KINDS:
-        if kind == "SelectStmt" and (into := ddl.select_into(body)) is not None:
-            return ddl.create_table_as(walk, into)
+        if kind == "SelectStmt" and (into := select_into(body)) is not None:
+            return create_table_as(walk, into)
         return statements.query(walk, node)
     handler = _HANDLERS.get(kind)
     if handler is None:

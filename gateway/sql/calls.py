@@ -11,10 +11,18 @@ from typing import Final
 
 from gateway.sql import functions as allowed
 from gateway.sql import settings
-from gateway.sql.catalog import FIRST_USER_OID, PG_CATALOG, FunctionInfo, OperatorInfo, TypeInfo
+from gateway.sql.catalog import (
+    FIRST_USER_OID,
+    PG_CATALOG,
+    FunctionInfo,
+    OperatorInfo,
+    Relation,
+    TypeInfo,
+)
 from gateway.sql.effects import Node, Walk, refuse
+from gateway.sql.facts import ColumnRef
 from gateway.sql.scope import string_list
-from gateway.sql.values import UNKNOWN, UNTYPED, Value
+from gateway.sql.values import UNKNOWN, UNTYPED, Column, Value
 
 _POLYMORPHIC: Final = frozenset({2249, 2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078,
                                  5079, 5080})  # fmt: skip
@@ -253,3 +261,23 @@ def cast(walk: Walk, source: Value, info: TypeInfo, *, is_constant: bool) -> Val
             walk.effect("function.call_unknown", name=f"{info.schema}.{info.name}")
     row = walk.catalog.row_relation(info.oid)
     return Value(source.refs, False, info.oid, row.oid if row is not None else 0)
+
+
+def row_columns(refs: frozenset[ColumnRef], relation: Relation) -> tuple[Column, ...]:
+    """Return the fields of a row value of `relation`'s type that depends on `refs`.
+
+    A table's row type almost always carries that table's data (a function that returns its
+    rows), so each field also counts as the table's own column.
+    """
+    own = relation.ref.kind != "composite"
+    return tuple(
+        (
+            column.name,
+            Value(
+                refs | {ColumnRef(relation.oid, column.attnum)} if own else refs,
+                False,
+                column.type_oid,
+            ),
+        )
+        for column in relation.columns
+    )

@@ -55,10 +55,11 @@ _QUERIES: Final[Mapping[str, str]] = {
     # Temporary relations are one session's: in a shared snapshot they would only mislead.
     "relations": """
         SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.reltype::int8,
-               c.relpersistence::text, c.relhasrules, c.relhastriggers, c.relrowsecurity,
+               c.relpersistence::text, c.relhasrules,
+               EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
+                       WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), c.relrowsecurity,
                (SELECT count(*) FROM pg_catalog.pg_rewrite r
-                WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid
-                  AND r.rulename OPERATOR(pg_catalog.<>) '_RETURN')::int4
+                WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')::int4
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relpersistence <> 't' AND c.relkind <> 't' ORDER BY c.oid""",
     "columns": """

@@ -136,7 +136,7 @@ def _indirection(walk: Walk, scope: Scope, node: Node) -> Value:
     if value is not None:
         return value
     base = operand(walk, scope, node["arg"])
-    row = base.row
+    row, refs = base.row, base.refs
     type_oid = UNTYPED
     for step in steps:
         if "A_Indices" in step:
@@ -149,10 +149,11 @@ def _indirection(walk: Walk, scope: Scope, node: Node) -> Value:
             type_oid = info.element if info is not None else UNTYPED
             row = 0
         elif "String" in step:
-            type_oid, row = _field(walk, row, step["String"]["sval"])
+            field = _field(walk, row, refs, step["String"]["sval"])
+            type_oid, row, refs = field.type_oid, field.row, field.refs
         else:
             refuse("* of a composite value is not analysed in this place")
-    return Value(base.refs, False, type_oid, row)
+    return Value(refs, False, type_oid, row)
 
 
 def row_field(walk: Walk, scope: Scope, arg: Node, steps: list[Node]) -> Value | None:
@@ -173,15 +174,15 @@ def row_field(walk: Walk, scope: Scope, arg: Node, steps: list[Node]) -> Value |
     return value
 
 
-def _field(walk: Walk, row: int, name: str) -> tuple[int, int]:
+def _field(walk: Walk, row: int, refs: frozenset[ColumnRef], name: str) -> Value:
     relation = walk.catalog.by_oid.get(row)
     if relation is None:
-        return UNTYPED, 0
-    column = relation.by_name.get(name)
-    if column is None:
+        return Value(refs)
+    value = dict(calls.row_columns(refs, relation)).get(name)
+    if value is None:
         refuse(f"field {quote_name(name)} cannot be resolved")
-    nested = walk.catalog.row_relation(column.type_oid)
-    return column.type_oid, nested.oid if nested is not None else 0
+    nested = walk.catalog.row_relation(value.type_oid)
+    return Value(value.refs, False, value.type_oid, nested.oid if nested is not None else 0)
 
 
 # -- constants and simple forms -------------------------------------------------------------

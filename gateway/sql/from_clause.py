@@ -261,9 +261,7 @@ def _function_columns(
         return named, True, 0
     relation = walk.catalog.by_oid.get(value.row)
     if relation is not None:
-        fields = [
-            (column.name, Value(value.refs, False, column.type_oid)) for column in relation.columns
-        ]
+        fields = list(calls.row_columns(value.refs, relation))
         return fields, True, relation.oid
     body = node.get("FuncCall")
     if body is None:

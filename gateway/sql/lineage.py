@@ -49,9 +49,15 @@ def _read_view(catalog: Catalog, source: ViewSource) -> ViewInfo:
 
 def _expand(catalog: Catalog, reads: frozenset[ColumnRef]) -> frozenset[ColumnRef]:
     """Replace whole-relation references by all columns where no column is named."""
-    named = {ref.relation_oid for ref in reads if ref.attnum > 0}
-    expanded = {ref for ref in reads if ref.attnum > 0}
-    for ref in reads:
+    stored = [
+        ref
+        for ref in reads
+        if (relation := catalog.by_oid.get(ref.relation_oid)) is None
+        or relation.ref.kind != "composite"  # a type's fields hold no rows
+    ]
+    named = {ref.relation_oid for ref in stored if ref.attnum > 0}
+    expanded = {ref for ref in stored if ref.attnum > 0}
+    for ref in stored:
         relation = catalog.by_oid.get(ref.relation_oid)
         if ref.attnum == 0 and ref.relation_oid not in named and relation is not None:
             expanded.update(ColumnRef(relation.oid, c.attnum) for c in relation.columns)

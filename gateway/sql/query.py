@@ -160,7 +160,7 @@ def _row_star(walk: Walk, scope: Scope, node: Node) -> tuple[Column, ...]:
     relation = walk.catalog.by_oid.get(value.row)
     if relation is None:
         refuse("* of a value whose row type is not known is not analysed")
-    return tuple((c.name, Value(value.refs, False, c.type_oid)) for c in relation.columns)
+    return calls.row_columns(value.refs, relation)
 
 
 # -- ORDER BY, GROUP BY, DISTINCT ON --------------------------------------------------------
@@ -193,7 +193,7 @@ def _ordinal(walk: Walk, columns: tuple[Column, ...], node: Node) -> Value | Non
     if "A_Const" not in node:
         return None
     walk.by_text()
-    number = node["A_Const"].get("ival", {}).get("ival", 0)
+    number: int = node["A_Const"].get("ival", {}).get("ival", 0)
     if not 0 < number <= len(columns):
         refuse("a position in the output list is out of range")
     return columns[number - 1][1]
