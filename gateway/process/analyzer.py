@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Mapping
 
 from gateway.ipc import paths
@@ -36,6 +37,8 @@ def analyzer_main(context: ChildContext) -> None:
         await keeper.close()
 
     limit_memory()
+    # See run_apart: its forks are safe beside the threads that Python warns of.
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
     # Not uvloop: this process forks copies of itself while the loop runs.
     run_loop(context, body, fast=False)
 

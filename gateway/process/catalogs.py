@@ -12,7 +12,6 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,19 +156,12 @@ class CatalogKeeper:
 
     async def _connect(self, entry: _Entry) -> asyncpg.Connection:
         target = entry.target
-        loop = asyncio.get_running_loop()
-        # Name look-ups and secret commands need a thread; it must be gone again before this
-        # process forks for a long statement.
-        with ThreadPoolExecutor(1, thread_name_prefix="dial") as threads:
-            loop.set_default_executor(threads)
-            secret = await loop.run_in_executor(
-                threads, resolve_secret, target.credential, os.environ
-            )
-            if not entry.is_checked:
-                if problems := await check_target(target, secret):
-                    raise UpstreamError("; ".join(problems))
-                entry.is_checked = True
-            return await connect_for_catalog(target, secret)
+        secret = await asyncio.to_thread(resolve_secret, target.credential, os.environ)
+        if not entry.is_checked:
+            if problems := await check_target(target, secret):
+                raise UpstreamError("; ".join(problems))
+            entry.is_checked = True
+        return await connect_for_catalog(target, secret)
 
     @staticmethod
     def _drop(entry: _Entry) -> None:

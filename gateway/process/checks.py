@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.config import Config, Issuer
 from gateway.errors import ConfigError, GatewayError, PolicyError
+from gateway.identity.refresh import fetch_keys
 from gateway.limits import DISK_REFUSE_SHARE, DISK_WARN_SHARE, JWKS_BYTES_MAX
 from gateway.process.activation import ConfigSource, explain, read_policies
 from gateway.process.targets import inspect_targets
@@ -99,8 +100,6 @@ async def _check_issuer(issuer: Issuer) -> Finding:
     try:
         if issuer.jwks_file is not None:
             return Finding(what, is_good=True, text=_count_keys(issuer.jwks_file))
-        from gateway.identity.refresh import fetch_keys
-
         keys = await fetch_keys(issuer)
     except (GatewayError, OSError, ValueError) as error:
         return Finding(what, is_good=False, text=str(error))

@@ -57,6 +57,8 @@ async def run_apart(work: Callable[[], bytes], *, timeout_s: float) -> bytes:
     loop = asyncio.get_running_loop()
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     parent = os.getpid()
+    # Threads that look names up may exist here. The copy never needs what they could hold:
+    # it computes, writes to its pipe and leaves.
     pid = os.fork()
     if pid == 0:
         _work_and_exit(work, writer, parent)

@@ -259,12 +259,13 @@ class Supervisor:
         for process in processes:
             process.signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
+        killed = False
         while any(process.pid is not None for process in processes):
-            if self._kill_now and has_clients:
-                deadline = 0.0
-            if time.monotonic() >= deadline:
+            is_late = time.monotonic() >= deadline
+            if not killed and (is_late or (self._kill_now and has_clients)):
+                killed = True
                 for process in processes:
                     if process.pid is not None:
-                        self._announce(f"{process.name} did not end in time, killed")
+                        self._announce(f"{process.name} killed" + ", was late" * is_late)
                         process.signal(signal.SIGKILL)
             self._turn()
