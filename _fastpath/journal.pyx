@@ -436,6 +436,10 @@ cdef class JournalReader:
         self.tail = self.position
         pn_store(self.base + AT_TAIL, self.tail)
 
+    def held_bytes(self) -> int:
+        """Bytes read here, or skipped as stored, and not yet released."""
+        return self.position - self.tail
+
     def is_at_path(self) -> bool:
         """False when the file was replaced or removed: what is read here is the old one."""
         try:

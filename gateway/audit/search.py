@@ -285,7 +285,11 @@ class AuditFollower:
         self._pending: OrderedDict[Place, tuple[float, Event]] = OrderedDict()
         paths = list_segments(self._segments)
         self._first = int(paths[-1].stem) if paths else 0
-        self._offset = paths[-1].stat().st_size if paths else FILE_HEADER_SIZE
+        self._offset = FILE_HEADER_SIZE
+        if paths:
+            # By entries and not by size: the last one may be only half written at this moment.
+            for entry in read_entries(paths[-1].read_bytes(), start=FILE_HEADER_SIZE):
+                self._offset = entry.end
 
     def poll(self, now_s: float) -> list[Event]:
         """Events since the last poll; `now_s` is any monotonic reading."""

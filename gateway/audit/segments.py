@@ -113,6 +113,7 @@ class SegmentWriter:
         self.end = end
         self.path = directory
         self.size = 0
+        self._synced_size = 0
         self.opened_us = 0
         self.first_sequence = 0
         self.is_closed = False  # has its root; only a new segment may follow
@@ -124,6 +125,7 @@ class SegmentWriter:
         """Go on in an existing file whose entries have `leaves` and end at `size`."""
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.path, self.size, self.opened_us = path, size, opened_us
+        self._synced_size = size
         self.first_sequence = int(path.stem)
         self._tree.add_all(leaves)
 
@@ -225,8 +227,18 @@ class SegmentWriter:
         self.size += len(content)
 
     def sync(self) -> None:
-        """Return once everything appended is on the disk. Raises OSError."""
-        os.fdatasync(self._fd)
+        """Return once everything appended is on the disk.
+
+        Raises OSError, and then takes back what was not: after a failed flush the kernel may
+        hold pages for clean that never reached the disk, and a second flush would lie. The
+        caller must recover the trail before it appends again; the rings still have it all.
+        """
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self._synced_size)
+            raise
+        self._synced_size = self.size
 
     def close_file(self) -> None:
         """Close the descriptor. Safe to call twice."""

@@ -89,7 +89,8 @@ def verify(
     result = Verification()
     # Before the segments: what a living writer appends meanwhile is then not yet signed.
     signed = _verify_checkpoints(directory / "checkpoints.log", trusted, result)
-    walk = _TrailWalk(result, signed)
+    log = directory / "checkpoints.log"
+    walk = _TrailWalk(result, signed, lambda: len(read_lines(log)))
     segments = list_segments(directory / "segments")
     total = sum(path.stat().st_size for path in segments)
     done = 0
@@ -145,7 +146,13 @@ def _verify_checkpoints(
 class _TrailWalk:
     """State carried from entry to entry and from segment to segment."""
 
-    def __init__(self, result: Verification, signed: dict[int, Checkpoint]) -> None:
+    def __init__(
+        self,
+        result: Verification,
+        signed: dict[int, Checkpoint],
+        count_checkpoints: Callable[[], int],
+    ) -> None:
+        self.count_checkpoints = count_checkpoints
         self.result = result
         self.signed = signed
         self.stream = bytes.fromhex(result.stream) if result.stream else b""
@@ -328,7 +335,8 @@ class _TrailWalk:
         fields = orjson.loads(entry.payload)
         if self.rings is None:
             self.rings = {int(ring): due for ring, due in fields["rings"].items()}
-        if fields["checkpoint"] > self.result.checkpoints:
+        # Counted anew: a living writer may have signed and rotated since they were read.
+        if fields["checkpoint"] > max(self.result.checkpoints, self.count_checkpoints()):
             text = (
                 f"checkpoint {fields['checkpoint']} existed when this segment began;"
                 f" only {self.result.checkpoints} are left"

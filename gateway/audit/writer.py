@@ -60,7 +60,9 @@ class WriterSettings:
 def disk_share(directory: Path) -> float:
     """How full the file system of `directory` is for us, 0..1."""
     usage = shutil.disk_usage(directory)
-    return 1.0 - usage.free / usage.total if usage.total else 1.0
+    # As df has it: what is reserved for root is neither used nor ours.
+    ours = usage.used + usage.free
+    return usage.used / ours if ours else 1.0
 
 
 class AuditWriter:
@@ -84,6 +86,7 @@ class AuditWriter:
         self._is_dirty = False
         self._is_paused = False
         self._has_warned = False
+        self._must_reopen = False
         self._rings_due = self._disk_due = self._index_due = self._retry_due = 0.0
         self._lock_fd = -1
 
@@ -96,6 +99,9 @@ class AuditWriter:
         )
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._key = load_or_make_key(self._directory)
+        self._open_trail(heartbeat)
+
+    def _open_trail(self, heartbeat: Callable[[], None]) -> None:
         self._segments, self._checkpoints, events = recover(self._directory, self._key.public_key())
         self._index = AuditIndex(index_path(self._data_dir))
         self._index.catch_up(self._segments.directory, heartbeat)
@@ -144,6 +150,8 @@ class AuditWriter:
             return 0
 
     def _pass(self, now: float) -> int:
+        if self._must_reopen:
+            self._reopen()
         if now >= self._rings_due:
             self._rings_due = now + _RINGS_LOOK_S
             self._find_rings()
@@ -162,6 +170,16 @@ class AuditWriter:
         if count:
             metrics.inc(_RECORDS, count)
         return count
+
+    def _reopen(self) -> None:
+        """Recover after a flush that failed: what it took back is read from the rings again."""
+        self._segments.close_file()
+        self._index.close()
+        self._readers.clear()
+        self._read.clear()
+        self._open_trail(lambda: None)
+        self._must_reopen = False
+        self._rings_due = 0.0
 
     def _find_rings(self) -> None:
         for path in self._data_dir.joinpath("journal").glob("*.ring"):
@@ -199,8 +217,10 @@ class AuditWriter:
             self._append(reader, batch)
         if damage is not None:
             self._append_damage(reader, *damage)
-        if batch or damage is not None:
+        if reader.held_bytes():
+            # Also what was only skipped: a full ring would otherwise stay full for ever.
             self._read.append(reader)
+            self._is_dirty = True
         return len(batch)
 
     def _append(self, reader: JournalReader, batch: list[tuple[int, bytes]]) -> None:
@@ -263,7 +283,11 @@ class AuditWriter:
     def _flush(self) -> None:
         """Make everything appended durable, then give the ring space back."""
         began = self._clock.monotonic()
-        self._segments.sync()
+        try:
+            self._segments.sync()
+        except OSError:
+            self._must_reopen = True
+            raise
         self._is_dirty = False
         self._synced_at = self._clock.monotonic()
         metrics.observe(metrics.AUDIT_SYNC, self._synced_at - began)

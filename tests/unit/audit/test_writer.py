@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from gateway.audit.recovery import recover
+from gateway.audit.search import AuditSearch, Query
 from gateway.audit.segments import FILE_HEADER_SIZE, list_segments
 from gateway.audit.signing import load_or_make_key
 from gateway.audit.verify import verify
@@ -287,6 +288,53 @@ def test_a_write_that_fails_anywhere_loses_and_doubles_nothing(
     writer.close()
     assert seen[0] >= calls
     assert all_payloads(tmp_path) == [intent(number) for number in range(12)]
+    assert verify(tmp_path).problems == []
+
+
+@pytest.mark.parametrize("calls", range(1, 10))
+def test_a_flush_that_fails_takes_back_what_may_not_be_on_the_disk(
+    tmp_path: Path, monkeypatch: Any, calls: int
+) -> None:
+    """Goal: no ring space is given back for bytes a failed flush lost. Method: fail the n-th."""
+    writer, ring = opened(tmp_path, WriterSettings(segment_bytes_max=1_500)), open_ring(tmp_path)
+    flush, seen = os.fdatasync, [0]
+
+    def failing(fd: int) -> None:
+        seen[0] += 1
+        if seen[0] == calls:
+            raise OSError(errno.EIO, "the disk lied")
+        flush(fd)
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    for number in range(12):
+        ring.append(intent(number))
+        writer._retry_due = 0.0
+        drain(writer)
+    writer._retry_due = 0.0
+    drain(writer)
+    writer.close()
+    assert seen[0] > calls
+    assert all_payloads(tmp_path) == [intent(number) for number in range(12)]
+    assert ring.lag_bytes() == 0
+    assert verify(tmp_path).problems == []
+    assert sum(1 for _ in AuditSearch(tmp_path).find(Query(filters={"kind": "statement.*"}))) == 12
+
+
+def test_a_full_ring_is_freed_by_the_next_writer(tmp_path: Path) -> None:
+    """Goal: a kill between storing and releasing cannot leave the gateway refusing for ever."""
+    writer, ring = opened(tmp_path, WriterSettings()), open_ring(tmp_path, size=1)
+    while ring.append(b'{"v":1,"kind":"x"}'):
+        pass
+    writer._find_rings()
+    writer._drain(writer._readers["worker-0.ring"])
+    abandon(writer)
+    assert not ring.append(b'{"v":1,"kind":"x"}')
+    again = opened(tmp_path)
+    again._rings_due = 0.0
+    again.run_once()
+    again.run_once()
+    assert ring.append(b'{"v":1,"kind":"x"}')
+    again.close()
     assert verify(tmp_path).problems == []
 
 
