@@ -17,6 +17,8 @@ BUILD := $(PY) setup.py --quiet build_ext --inplace --parallel 4
 JOBS ?= auto
 PYTEST := $(PY) -m pytest --quiet
 FAST := tests/meta tests/unit tests/wire
+# Benchmarks that are tests: run once, so that they cannot rot; `make bench` measures.
+MICRO := $(wildcard bench/micro)
 ONCE ?=
 FUZZ_SECONDS ?= 300
 
@@ -76,7 +78,7 @@ demo: setup-demo ## show an agent session on a real PostgreSQL (ONCE=1 ends afte
 	@exec $(PY) -m gateway.cli.main demo $(if $(ONCE),--once)
 
 test: build lint ## set up, build, lint, run every suite against real servers
-	@$(PYTEST) -n $(JOBS) $(FAST) tests/property tests/fuzz
+	@$(PYTEST) -n $(JOBS) $(FAST) tests/property tests/fuzz $(MICRO)
 	@# Whole gateways and servers: few at a time, or their deadlines measure the machine.
 	@$(PYTEST) -n 2 --dist loadfile tests/integration tests/adversarial tests/conformance
 	@$(PYTEST) tests/process

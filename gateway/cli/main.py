@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError, PolicyError
 
 # name -> (module with an attribute `command`, help line of the overview)
 COMMANDS: Final = {
@@ -55,14 +55,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run `postern`; a configuration error is one line and status 78."""
+    """Run `postern`; what a command does not handle is one line, and 78 if it is a setting's."""
     try:
         cli(prog_name="postern")
-    except ConfigError as error:
+    except GatewayError as error:
         # Imported late: output pulls in rich, which --help does not need.
-        from gateway.cli.output import fail_config
+        from gateway.cli.output import EXIT_CONFIG, EXIT_NEGATIVE, fail
 
-        fail_config(error)
+        configured = isinstance(error, ConfigError | PolicyError)
+        fail(str(error), EXIT_CONFIG if configured else EXIT_NEGATIVE)
 
 
 if __name__ == "__main__":

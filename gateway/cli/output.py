@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.config import Config, load_config
-from gateway.errors import ConfigError
 
 EXIT_OK: Final = 0
 EXIT_NEGATIVE: Final = 1
@@ -115,8 +114,3 @@ def fail(message: str, status: int = EXIT_NEGATIVE) -> NoReturn:
     """Print one line to standard error and exit with `status`."""
     click.echo(f"postern: {message}", err=True)
     raise SystemExit(status)
-
-
-def fail_config(error: ConfigError) -> NoReturn:
-    """Report a configuration error: its place and what is wrong, status 78."""
-    fail(str(error), EXIT_CONFIG)

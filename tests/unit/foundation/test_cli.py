@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli import output
+from gateway.cli import main, output
 from gateway.cli.main import COMMANDS, cli
 from gateway.cli.reference import PAGES, render
+from gateway.errors import PolicyError, Problem, UpstreamError
 
 
 def postern(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -42,6 +45,25 @@ def test_a_config_error_is_one_line_and_status_78(tmp_path: Path) -> None:
     assert done.stderr == (
         "postern: postern.toml:2: unknown key pool.siez; the nearest known one is size\n"
     )
+
+
+def fail(error: Exception) -> Callable[[], None]:
+    def callback() -> None:
+        raise error
+
+    return callback
+
+
+def test_other_errors_of_ours_are_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(error: Exception) -> int:
+        command = click.Command("explode", callback=fail(error))
+        monkeypatch.setattr(main, "cli", lambda prog_name: command.main([], prog_name=prog_name))
+        with pytest.raises(SystemExit) as caught:
+            main.main()
+        return int(str(caught.value.code))
+
+    assert explode(UpstreamError("orders: connection refused")) == 1
+    assert explode(PolicyError([Problem("p.yaml", 1, 1, "no")])) == 78
 
 
 def test_wrong_usage_is_status_2(tmp_path: Path) -> None:
