@@ -168,7 +168,7 @@ class ApprovalDesk:
         require_may_decide(person, approval, self._clock.wall())
         if version is not None and approval.version != version:
             raise Refusal(RefusalCode.CONFLICT, "this request changed since you looked at it")
-        if verdict == "approve":
+        if verdict == "approve" and approval.state is ApprovalState.PENDING:
             await self._require_current_policy(approval)
         approval = await self._call(
             lambda store: store.vote(approval_id, person.key, verdict, comment, self._now_us())

@@ -1,7 +1,8 @@
 """The life of an approval request, as a table.
 
 Every change of state in the product goes through `may_move`; what is not in the table cannot
-happen. UNKNOWN has no way out on purpose: nobody knows whether the statement ran, so it never runs again.
+happen. UNKNOWN has no way out on purpose: nobody knows whether the statement ran, so it never
+runs again.
 """
 
 from __future__ import annotations

@@ -51,11 +51,16 @@ class Guard:
             return
         scope.setdefault("state", {})
         started = False
+        unwritable: AuditUnwritable | None = None
 
         async def guarded_send(message: Message) -> None:
-            nonlocal started
+            nonlocal started, unwritable
             if message["type"] == "http.response.start":
-                self._record(scope, int(message["status"]))
+                try:
+                    self._record(scope, int(message["status"]))
+                except AuditUnwritable as exc:
+                    unwritable = exc
+                    raise
                 present = {name.lower() for name, _ in message["headers"]}
                 extra = [pair for pair in _RAW_HEADERS if pair[0] not in present]
                 message = {**message, "headers": [*message["headers"], *extra]}
@@ -64,10 +69,11 @@ class Guard:
 
         try:
             await self._app(scope, receive, guarded_send)
-        except AuditUnwritable as exc:
-            if started:
+        except Exception:
+            # Starlette wraps what a send raises, so the flag tells and not the type.
+            if unwritable is None or started:
                 raise
-            response = problem_response(503, exc.message)
+            response = problem_response(503, unwritable.message)
             response.headers.update(HEADERS)
             await response(scope, receive, send)
 

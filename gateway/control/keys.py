@@ -40,7 +40,7 @@ class KeyKeeper:
     def __init__(
         self,
         issuers: Iterable[Issuer],
-        fetch: Callable[[Issuer], Awaitable[object]],
+        fetch: Callable[[Issuer], Awaitable[None]],
         epochs: Epochs,
         *,
         clock: Clock = SYSTEM_CLOCK,

@@ -2,7 +2,7 @@
 
 Kept in memory only: a list of what is alive has no use after the processes it is about. A worker
 that dies takes its sessions with it; its successor has a higher generation, and what the dead one
-still had on the list goes when the first word of the successor, or of the supervisor, arrives.
+still had on the list goes when the first word of the successor arrives: its `session.sync`.
 """
 
 from __future__ import annotations
@@ -100,23 +100,21 @@ class LiveSessions:
         worker.is_synced = True
         self.changes.note()
 
-    def generation(self, number: int) -> int | None:
-        """Return the generation of worker `number` that was heard last, None before the first."""
-        known = self._workers.get(number)
-        return None if known is None else known.generation
+    def meet(self, number: int, generation: int) -> int | None:
+        """Take note that worker `number` lives its life `generation`.
 
-    def drop_older(self, number: int, generation: int) -> bool:
-        """Forget what lives of worker `number` before `generation` had open; True if one was."""
+        Returns the generation that died of it, whose sessions are gone with it; else None.
+        """
         known = self._workers.get(number)
-        if known is None or known.generation >= generation:
-            return False
+        if known is not None and known.generation >= generation:
+            return None
         self._workers[number] = _Worker(generation)
         self.changes.note()
-        return True
+        return None if known is None else known.generation
 
     def _worker(self, number: int, generation: int) -> _Worker | None:
-        self.drop_older(number, generation)
-        worker = self._workers.setdefault(number, _Worker(generation))
+        self.meet(number, generation)
+        worker = self._workers[number]
         return worker if worker.generation == generation else None
 
 

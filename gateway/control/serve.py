@@ -23,10 +23,10 @@ from gateway.config_values import split_address
 from gateway.control.app import build_app
 from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
-from gateway.control.tokens import Tokens, fetcher
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
 from gateway.control.service import ControlService
+from gateway.control.tokens import Tokens, fetcher
 from gateway.control.trail import Trail
 from gateway.control.web import Services
 from gateway.errors import ConfigError

@@ -41,7 +41,6 @@ class ControlService:
             "session.open": self._open_session,
             "session.close": self._close_session,
             "session.sync": self._sync_sessions,
-            "worker.started": self._worker_started,
         }
 
     async def handle(self, message: Message) -> Mapping[str, Any]:
@@ -119,18 +118,14 @@ class ControlService:
         self._live.sync(message)
         return {"ok": True}
 
-    async def _worker_started(self, message: Message) -> Message:
-        await self._note_worker(message)
-        return {"ok": True}
-
     async def _note_worker(self, message: Message) -> None:
         worker, generation = message.get("worker"), message.get("generation")
         if not isinstance(worker, int) or not isinstance(generation, int):
             raise Refusal(RefusalCode.INVALID, "malformed worker or generation")
-        before = self._live.generation(worker)
-        if self._live.drop_older(worker, generation) and before is not None:
+        replaced = self._live.meet(worker, generation)
+        if replaced is not None:
             # Its executions ended with it, and nobody knows how.
-            await self._desk.holder_lost(f"{worker}:{before}:")
+            await self._desk.holder_lost(f"{worker}:{replaced}:")
 
 
 def _id(message: Message) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import TokenInvalid
 from gateway.identity.keys import KeyStore
-from gateway.identity.refresh import refresh_issuer
-from gateway.identity.verifier import UnknownKey, Verifier
+from gateway.identity.refresh import refresh_keys
+from gateway.identity.verify import UnknownKey, Verifier
 from gateway.ipc.epochs import KEYS
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from gateway.policy.principal import Principal
 
 
-def fetcher(data_dir: Path) -> Callable[[Issuer], Awaitable[object]]:
+def fetcher(data_dir: Path) -> Callable[[Issuer], Awaitable[None]]:
     """Return what fetches the key set of one issuer into the data directory."""
 
-    async def fetch(issuer: Issuer) -> object:
-        return await refresh_issuer(issuer, data_dir)
+    async def fetch(issuer: Issuer) -> None:
+        await refresh_keys(issuer, data_dir)
 
     return fetch
 
