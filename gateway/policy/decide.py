@@ -24,12 +24,17 @@ from gateway.policy.decision import (
 )
 from gateway.policy.hidden import sees
 from gateway.policy.model import Condition
-from gateway.policy.names import READ_EFFECTS, UNKNOWN
+from gateway.policy.names import ADMIN_EFFECTS, READ_EFFECTS, UNKNOWN
 from gateway.policy.refusals import Namer
-from gateway.policy.rights import GuardRule, MaskedColumn, Rights
+from gateway.policy.rights import TEMPORARY, GuardRule, MaskedColumn, Rights
 from gateway.sql.facts import ColumnRef, Effect, Output, StatementFacts
 
 CLEAR: Final = -1
+# Kinds that may answer with rows whose columns the analyser does not list.
+_ROW_KINDS: Final = ("explain", "show", "fetch", "execute", "call")
+# Catalogs are known to everyone, and a name for something new tells nothing about what is there.
+_NO_SECRET: Final = ("catalog.", "schema.create.")
+_CHANGES: Final = ADMIN_EFFECTS - READ_EFFECTS
 _MASKED_WRITES: Final = ("rows.insert", "rows.update", "copy.in")
 
 
@@ -96,11 +101,12 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
     outputs = _outputs(rights, statement, namer, found)
     _uses(rights, statement, namer, found)
     _write_back(rights, statement, namer, found)
+    _altering(rights, statement, namer, found)
     found.plans.append(
         StatementPlan(
             kind=statement.kind,
             outputs=outputs,
-            returns_rows=statement.outputs is not None or statement.copy == "out",
+            returns_rows=statement.outputs is not None or statement.kind in _ROW_KINDS,
             copy=statement.copy,
             txn=statement.txn,
             pin=statement.pin,
@@ -135,11 +141,12 @@ def _coverage(rights: Rights, statement: StatementFacts, namer: Namer, found: _F
 
 def _is_visible(rights: Rights, effect: Effect) -> bool:
     """Tell whether the principal may know the effect's object; one without any is no secret."""
-    if effect.relation is None or effect.id.startswith("catalog."):
+    relation = effect.relation
+    if relation is None or relation.schema == TEMPORARY or effect.id.startswith(_NO_SECRET):
         return True
     if any(grant.covers(effect) for grant in rights.grants):
-        return True  # a new object, which nothing can see yet
-    return effect.relation.oid != 0 and sees(rights, effect.relation)
+        return True
+    return relation.oid != 0 and sees(rights, relation)
 
 
 def _not_covered(rights: Rights, effect: Effect, namer: Namer) -> ClientError:
@@ -150,8 +157,8 @@ def _not_covered(rights: Rights, effect: Effect, namer: Namer) -> ClientError:
     refused = [grant.columns_refused(effect) for grant in holding]
     if refused and all(refused):
         return refusals.columns_not_granted(effect, min(refused, key=len), holding, namer)
-    changes = effect.id not in READ_EFFECTS and effect.relation is not None
-    if changes and any(g.sees(effect) and g.level is not None for g in rights.grants):
+    seen = effect.relation is not None and sees(rights, effect.relation)
+    if seen and effect.id in _CHANGES:
         return refusals.write_under_read(effect, namer)
     return refusals.not_granted(effect, rights.grants, namer)
 
@@ -223,6 +230,22 @@ def _write_back(rights: Rights, statement: StatementFacts, namer: Namer, found: 
                 continue
             if not any(grant.names_column(effect, name) for grant in rights.grants):
                 found.hard.append(refusals.masked_write(effect, name, namer))
+
+
+def _altering(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
+    """Renaming, detaching or retyping can take a column away from its mask.
+
+    A level does not cover that on a table the principal sees masked: a grant must name the
+    effect, whatever else holds the statement.
+    """
+    for effect in statement.effects:
+        relation = effect.relation
+        if relation is None or not effect.id.startswith("schema.alter."):
+            continue
+        if relation.oid not in rights.masked_names:
+            continue
+        if not any(grant.names_effect(effect) for grant in rights.grants):
+            found.hard.append(refusals.masked_alter(effect, namer))
 
 
 # --- guards and the end -------------------------------------------------------------------

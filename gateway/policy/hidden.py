@@ -27,6 +27,12 @@ _NEW: Final = {
     "CreateSeqStmt": "sequence",
     "CompositeTypeStmt": "typevar",
 }
+# Statements that name relations in lists of words, by the kind of object.
+_WORD_LISTS: Final = {"DropStmt": ("removeType", "objects"), "CommentStmt": ("objtype", "object")}
+_WORD_KINDS: Final = frozenset(
+    f"OBJECT_{kind}"
+    for kind in ("TABLE", "VIEW", "MATVIEW", "SEQUENCE", "INDEX", "FOREIGN_TABLE", "COLUMN")
+)
 _NEW_FIELDS: Final = ("rel", "lockedRels")
 
 
@@ -70,7 +76,23 @@ def _names(nodes: Any) -> Iterator[tuple[str, str]]:
                 schema = node.get("schemaname", "")
                 if schema or node["relname"] not in ctes:
                     yield schema, node["relname"]
+            for kind, (type_field, list_field) in _WORD_LISTS.items():
+                if isinstance(found := node.get(kind), dict):
+                    yield from _words(found.get(type_field, ""), found.get(list_field))
             stack.extend(reversed(list(_children(node, ctes))))
+
+
+def _words(kind: str, objects: Any) -> Iterator[tuple[str, str]]:
+    """Yield the relations that a list of word lists names."""
+    if kind not in _WORD_KINDS:
+        return
+    for item in objects if isinstance(objects, list) else [objects]:
+        parts = item.get("List", {}).get("items", []) if isinstance(item, dict) else []
+        words = [part.get("String", {}).get("sval", "") for part in parts]
+        if kind == "OBJECT_COLUMN":
+            words.pop()
+        if words:
+            yield (words[-2] if len(words) > 1 else ""), words[-1]
 
 
 def _children(node: dict[str, Any], ctes: frozenset[str]) -> Iterator[tuple[Any, frozenset[str]]]:

@@ -18,23 +18,26 @@ from gateway.sql.facts import EFFECT_LEVELS
 _KINDS: Final = (
     "table", "temp_table", "index", "view", "matview", "sequence", "type", "schema", "function",
     "trigger", "rule", "policy", "domain", "operator", "cast", "collation", "statistics",
-    "publication", "foreign_table", "language", "event_trigger", "aggregate", "text_search",
+    "foreign_table", "language", "event_trigger", "text_search", "definition", "depends", "label",
+    "tablespace", "cluster", "reindex", "access_method", "conversion", "range", "transform",
 )  # fmt: skip
-# In no level: each needs a grant that names it. The families end with a representative id for
-# every verb, so that a pattern such as `server.*` can be checked.
+# In no level: each needs a grant that names it.
 _EXPLICIT: Final = (
     "code.do",
     *(f"session.{verb}" for verb in ("set", "role", "listen", "notify", "advisory_lock")),
     *(f"egress.{way}" for way in ("program", "file", "fdw", "dblink", "subscription", "lo")),
-    *(f"server.{verb}" for verb in ("file.read", "file.write", "signal", "config", "load")),
-    *(f"database.{verb}" for verb in ("create", "alter", "drop", "checkpoint")),
-    *(f"role.{verb}" for verb in ("create", "alter", "drop", "grant", "revoke", "owned")),
+    *(f"server.{verb}" for verb in ("file.read", "file.write", "signal", "config")),
+    *(f"database.{verb}" for verb in ("create", "alter", "drop", "analyze", "vacuum")),
+    *(f"role.{verb}" for verb in ("create", "alter", "drop", "grant", "owner", "drop_owned")),
+    "role.reassign_owned",
     *(f"extension.{verb}" for verb in ("create", "alter", "drop")),
-    *(f"replication.{verb}" for verb in ("slot", "origin", "command", "publication")),
+    *(f"replication.{what}" for what in ("backup", "slot", "publication")),
     *(f"schema.{verb}.{kind}" for verb in ("create", "alter", "drop") for kind in _KINDS),
+    *(f"schema.comment.{kind}" for kind in _KINDS),
+    "schema.drop.cascade",
     "catalog.sensitive",
     "txn.prepare",
-    "txn.two_phase",
+    "table.truncate_cascade",
     "table.reindex",
     "table.cluster",
 )
@@ -52,7 +55,8 @@ LEVEL_EFFECTS: Final[dict[Level, frozenset[str]]] = {
 KNOWN_EFFECTS: Final = ADMIN_EFFECTS | frozenset((*_EXPLICIT, *_FUNCTIONS, UNKNOWN))
 # Families whose members the analyser may name more finely than the lists above do.
 _OPEN_FAMILIES: Final = (
-    "schema.create.", "schema.alter.", "schema.drop.", "database.", "role.", "extension.",
+    "schema.create.", "schema.alter.", "schema.drop.", "schema.comment.", "database.", "role.",
+    "extension.",
     "replication.", "server.", "egress.",
 )  # fmt: skip
 

@@ -200,6 +200,16 @@ def masked_write(effect: Effect, column: str, namer: Namer) -> ClientError:
     )
 
 
+def masked_alter(effect: Effect, namer: Namer) -> ClientError:
+    """A table with columns masked for the principal is altered under a mere level."""
+    return NotGranted(
+        f"{effect.id}{namer.object(effect)}: columns of it are masked for you; "
+        f"altering it needs a grant that lists the effect {effect.id}",
+        hint="Ask the policy owner for a grant of this effect.",
+        facts=_facts(effect, namer),
+    )
+
+
 def grants_summary(grants: Iterable[GrantRule], bytes_max: int) -> str:
     """Return what is granted as `read sales.*, write sales.refunds`, cut between grants."""
     parts = [part for grant in grants if (part := grant_text(grant))]

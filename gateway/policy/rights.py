@@ -22,7 +22,9 @@ _WRITE_VERBS: Final = {
     "copy.in": "insert",
     "rows.update": "update",
 }
+# PostgreSQL's own relations and the session's own: no schema of a grant covers them.
 _CATALOG_EFFECTS: Final = ("catalog.read", "catalog.sensitive")
+TEMPORARY: Final = "pg_temp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,16 @@ class GrantRule:
     def sees(self, effect: Effect) -> bool:
         """Tell whether the effect's object is in scope; an effect without one always is."""
         relation = effect.relation
-        if relation is None or effect.id in _CATALOG_EFFECTS:
+        if relation is None or effect.id in _CATALOG_EFFECTS or relation.schema == TEMPORARY:
             return True
         if relation.oid == 0 and not effect.id.startswith("schema."):
             return False  # named and not there: reads like what the principal may not see
         return self.scope.schema is not None and self.scope.holds(relation)
+
+    def names_effect(self, effect: Effect) -> bool:
+        """Tell whether the grant lists the effect itself, not just a level that includes it."""
+        named = any(effect_matches(pattern, effect.id) for pattern in self.effects)
+        return named and self.sees(effect)
 
     def columns_refused(self, effect: Effect) -> tuple[str, ...]:
         """Return the written columns that this grant leaves out, "*" when none is named."""
