@@ -65,9 +65,8 @@ class Pool:
     """How server connections are shared."""
 
     mode: str = setting(
-        kinds.choice("transaction", "session"),
-        "`transaction` returns a server connection after each transaction (session state pins "
-        "it); `session` keeps it for the client's life.",
+        kinds.choice("transaction"),
+        "A server connection returns to the pool after each transaction; session state pins it.",
         default="transaction",
     )
     size: int = setting(
@@ -240,7 +239,7 @@ class Store:
 
     url: str = setting(
         kinds.url("postgresql"),
-        "Empty: SQLite in `data_dir`. A postgresql:// URL: shared by a fleet of gateways.",
+        "Empty: SQLite in `data_dir`, the only store of this version.",
         default="",
     )
 
@@ -250,9 +249,9 @@ class Audit:
     """How much an audit record must survive before its statement runs."""
 
     durability: str = setting(
-        kinds.choice("journal", "group"),
-        "`journal`: the loss of any process. `group`: the loss of the host, at the cost of one "
-        "disk flush of latency.",
+        kinds.choice("journal"),
+        "`journal`: records survive the loss of any process; they are on disk some milliseconds "
+        "later.",
         default="journal",
     )
 
@@ -316,6 +315,9 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
     if exposed and listen.require_tls and listen.tls_cert is None:
         message = f"{exposed[0]} is not loopback: set tls_cert and tls_key"
         raise builder.error(("listen", "postgres"), message)
+    if config.store.url:
+        message = "only the embedded store is available; leave it empty"
+        raise builder.error(("store", "url"), message)
     if len(config.targets) > limits.TARGETS_MAX:
         raise builder.error(("targets",), f"more than {limits.TARGETS_MAX}")
     if len(config.issuers) > limits.ISSUERS_MAX:
