@@ -52,12 +52,14 @@ def _parse_key(member: Mapping[str, Any]) -> VerifyKey | None:
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return None
-    if member.get("kty") not in {"RSA", "EC", "OKP"}:
-        return None
     public = {name: member[name] for name in _PUBLIC_MEMBERS if name in member}
+    if not all(isinstance(value, str) for value in public.values()):
+        return None
+    if public.get("kty") not in {"RSA", "EC", "OKP"}:
+        return None
     try:
         key = jwt.PyJWK.from_dict(public).key
-    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError):
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError):
         return None
     algorithms = _algorithms(key)
     stated = member.get("alg")
