@@ -11,7 +11,7 @@ SQL_BYTES_MAX: Final = 256 << 10  # statement and parameters together: a person 
 PARAMS_MAX: Final = 1_024
 NAMES_MAX: Final = 256  # objects, effects, approver groups, search_path entries
 NAME_BYTES_MAX: Final = 4_096
-TTL_S_MAX: Final = 30 * 86_400.0
+TTL_S_MAX: Final = 400 * 86_400.0  # the policy owner's business up to here
 
 WAITERS_MAX: Final = 20_000
 WAIT_S_MAX: Final = 60.0  # one approval.wait; a longer hold asks again

@@ -75,11 +75,11 @@ def build_services(context: ControlContext) -> Services:
 
 async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
     """Serve the control plane until `stop` is set; raises ConfigError when it cannot listen."""
-    services = build_services(context)
-    service = ControlService(services.desk, services.live, services.keys)
     async with AsyncExitStack() as stack:
         sock = _bind(context.config.control.listen)
         stack.callback(sock.close)
+        services = build_services(context)
+        service = ControlService(services.desk, services.live, services.keys)
         await services.desk.start()
         stack.push_async_callback(services.desk.stop)
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)

@@ -114,7 +114,7 @@ class Plane:
             admins=("platform",),
             auditors=("security",),
         )
-        config = cast(Config, SimpleNamespace(control=control))
+        config = cast("Config", SimpleNamespace(control=control))
         trail = Trail(Recorder(self))
         directory = Directory(config.control, self.epochs, self.data_dir / "policy" / "active.json")
         keys = KeyKeeper((), _no_fetch, self.epochs, clock=self.clock)

@@ -95,7 +95,7 @@ def test_sessions_are_for_reviewers_and_their_owners(tmp_path: Path) -> None:
 
 def issuer(**changes: Any) -> Issuer:
     fields = {"id": "corp", "kind": "oidc", "jwks_file": None, **changes}
-    return cast(Issuer, SimpleNamespace(**fields))
+    return cast("Issuer", SimpleNamespace(**fields))
 
 
 def test_unknown_keys_cost_one_fetch(tmp_path: Path) -> None:
