@@ -150,9 +150,7 @@ def _check_header(header: dict[str, Any], issuer: Issuer) -> str:
     return algorithm
 
 
-def _check_signature(
-    token: str, key: VerifyKey, algorithm: str, issuer: Issuer
-) -> dict[str, Any]:
+def _check_signature(token: str, key: VerifyKey, algorithm: str, issuer: Issuer) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(
             token,

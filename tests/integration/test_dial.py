@@ -142,7 +142,17 @@ def server() -> Iterator[Server]:
     if os.geteuid() == 0:
         for path in (root, *root.iterdir()):
             shutil.chown(path, "postgres", "postgres")
-    initdb = [PG_BIN / "initdb", "-D", data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+    initdb: list[str | Path] = [
+        PG_BIN / "initdb",
+        "-D",
+        data,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-locale",
+        "-N",
+    ]
     subprocess.run(_as_postgres(*initdb, "-U", "postgres"), check=True, capture_output=True)
     (data / "pg_hba.conf").write_text(HBA)
     (data / "postgresql.conf").write_text(
@@ -150,11 +160,11 @@ def server() -> Iterator[Server]:
         f"unix_socket_directories = '{root}'\nssl = on\n"
         f"ssl_cert_file = '{root}/server.pem'\nssl_key_file = '{root}/server.key'\n"
     )
-    control = [PG_BIN / "pg_ctl", "-D", data, "-w"]
+    control: list[str | Path] = [PG_BIN / "pg_ctl", "-D", data, "-w"]
     start = _as_postgres(*control, "-l", data / "log", "start")
     subprocess.run(start, check=True, capture_output=True)
     try:
-        psql = [
+        psql: list[str | Path] = [
             "psql",
             "-X",
             "-h",
@@ -314,9 +324,10 @@ def test_cancel(server: Server, run: RunAsync, tls: str) -> None:
         connection = await dial(target, b"", startup, timeout_s=5)
         OPEN.append(connection.transport)
         running = asyncio.ensure_future(ask(connection, "select pg_sleep(30)"))
-        await asyncio.sleep(0.2)
         pid, secret = connection.backend_pid, connection.cancel_secret
-        await send_cancel(target, pid, secret, timeout_s=5)
+        while not running.done():  # one that comes before the statement cancels nothing
+            await send_cancel(target, pid, secret, timeout_s=5)
+            await asyncio.wait([running], timeout=0.05)
         return await running
 
     assert b"57014" in run(go())
@@ -371,7 +382,6 @@ class Liar(asyncio.Protocol):
 
 async def serve_and_dial(answers: list[bytes], *, tls: str = "disable") -> DialedConnection:
     """Dial a server that sends each of `answers` after one read, then stays silent."""
-
     pending = list(answers)
     loop = asyncio.get_running_loop()
     fake = await loop.create_server(lambda: Liar(pending), "127.0.0.1", 0)

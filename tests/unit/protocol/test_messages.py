@@ -145,7 +145,7 @@ def test_filter_never_raises(raw: bytes) -> None:
 
 def test_filter_keeps_a_localised_severity_out() -> None:
     """Goal: the plain severity is used where the localised one is not English."""
-    read = parse_error(filter_error("SFEHLER\0VERROR\0C40001\0Mx\0\0".encode()))
+    read = parse_error(filter_error(b"SFEHLER\0VERROR\0C40001\0Mx\0\0"))
     assert (read["S"], read["C"], read["M"]) == ("ERROR", "40001", "could not serialize access")
     assert parse_error(filter_error(b"C99zz1\0\0"))["C"] == "XX000"
     assert parse_error(filter_error(b"C99ZZ1\0\0"))["M"] == "error without details"
