@@ -3,7 +3,8 @@
 A mapped file shared by analyzers, workers and the supervisor. An analyzer marks the text it is
 about to analyse; the mark outlives a SIGSEGV, so whoever notices the death knows the cause.
 The supervisor moves the mark of a dead analyzer into a bounded ring of digests before it
-starts the next one: a text is in the mark or in the ring, never in neither.
+starts the next one: a text is in the mark or in the ring, never in neither. Its sender is
+remembered too: what that principal sends from then on is analysed where it can harm no one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from gateway.limits import ANALYZERS_MAX, CRASHED_TEXTS_MAX
 DIGEST_BYTES = 16
 
 _NONE = bytes(DIGEST_BYTES)
-_MARKS_END = ANALYZERS_MAX * DIGEST_BYTES
+_MARK_BYTES = 2 * DIGEST_BYTES  # the text, and who sent it
+_MARKS_END = ANALYZERS_MAX * _MARK_BYTES
 _CURSOR_END = _MARKS_END + 8
 _FILE_BYTES = _CURSOR_END + CRASHED_TEXTS_MAX * DIGEST_BYTES
 
@@ -31,6 +33,13 @@ def request_digest(request: Mapping[str, Any]) -> bytes:
     text = request.get("sql_base64") or request.get("sql") or ""
     return hashlib.blake2b(
         str(text).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES
+    ).digest()
+
+
+def sender_digest(key: str) -> bytes:
+    """Digest of a principal's key, as remembered beside the text it sent."""
+    return hashlib.blake2b(
+        key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES, person=b"sender"
     ).digest()
 
 
@@ -62,10 +71,10 @@ class CrashMemory:
         finally:
             os.close(descriptor)
 
-    def mark(self, analyzer: int, digest: bytes) -> None:
-        """Say that `analyzer` begins to analyse the text of `digest`."""
-        start = analyzer * DIGEST_BYTES
-        self._mapping[start : start + DIGEST_BYTES] = digest
+    def mark(self, analyzer: int, digest: bytes, sender: bytes = _NONE) -> None:
+        """Say that `analyzer` begins to analyse the text of `digest`, sent by `sender`."""
+        start = analyzer * _MARK_BYTES
+        self._mapping[start : start + _MARK_BYTES] = digest + sender
 
     def unmark(self, analyzer: int) -> None:
         """Say that `analyzer` survived its text."""
@@ -73,7 +82,7 @@ class CrashMemory:
 
     def marked(self, analyzer: int) -> bytes | None:
         """Digest that `analyzer` works on, or died on."""
-        start = analyzer * DIGEST_BYTES
+        start = analyzer * _MARK_BYTES
         digest = self._mapping[start : start + DIGEST_BYTES]
         return None if digest == _NONE else digest
 
@@ -83,6 +92,10 @@ class CrashMemory:
         if digest is None:
             return False
         self.add(digest)
+        end = (analyzer + 1) * _MARK_BYTES
+        sender = self._mapping[end - DIGEST_BYTES : end]
+        if sender != _NONE:
+            self.add(sender)
         self.unmark(analyzer)
         return True
 

@@ -1,7 +1,8 @@
 """What an analyzer answers: profiles and decisions, at the risk of its life.
 
-Short statements are judged in this process under a CPU limit, long ones in a forked copy of
-it, so that nobody else's short statement waits for them.
+Short statements are judged in this process under a CPU limit. Long ones, and all of a principal
+that took an analyzer down before, are judged in a forked copy of it: nobody else waits for
+them or dies with them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import orjson
 from gateway.errors import ClientError, NotReady, TooComplex
 from gateway.ipc import paths
 from gateway.ipc.channel import ChannelError, Message
-from gateway.ipc.crash_memory import request_digest
+from gateway.ipc.crash_memory import request_digest, sender_digest
 from gateway.ipc.epochs import POLICY
 from gateway.limits import ANALYSIS_TIMEOUT_S
 from gateway.policy.decision import DecideRequest, Decision
@@ -106,19 +107,22 @@ class Analyzer:
             raise _beyond_analysis("this text took an analyzer down")
         request = DecideRequest.from_wire(message)
         await self._keeper.ensure(request.target)
-        if len(request.sql) > INLINE_SQL_BYTES_MAX:
+        sender = sender_digest(request.principal.key)
+        if len(request.sql) > INLINE_SQL_BYTES_MAX or sender in self._crashes:
             return await self._decide_apart(request, digest)
-        answer = await self._decide_here(request, digest)
+        answer = await self._decide_here(request, digest, sender)
         if _names_unknown(answer) and await self._keeper.on_miss(request.target):
-            answer = await self._decide_here(request, digest)
+            answer = await self._decide_here(request, digest, sender)
         return answer
 
-    async def _decide_here(self, request: DecideRequest, digest: bytes) -> dict[str, Any]:
+    async def _decide_here(
+        self, request: DecideRequest, digest: bytes, sender: bytes
+    ) -> dict[str, Any]:
         async with self._turns.turn(request.principal.key):
             # Let what arrived meanwhile take its place in the round before this one blocks it.
             await asyncio.sleep(0)
             engine = self._current_engine()
-            self._crashes.mark(self._number, digest)
+            self._crashes.mark(self._number, digest, sender)
             try:
                 with cpu_limit():
                     answer: dict[str, Any] = engine.decide(request).to_wire()
