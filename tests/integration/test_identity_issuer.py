@@ -73,7 +73,7 @@ def idp() -> Iterator[Idp]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:  # type: ignore[override]
+        def log_message(self, *args: object) -> None:
             """Keep test output quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
