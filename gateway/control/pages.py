@@ -21,7 +21,7 @@ from gateway.clock import format_time
 from gateway.control.auth import COOKIE, check_csrf, check_same_origin
 from gateway.control.guard import describe
 from gateway.control.problems import HttpProblem
-from gateway.control.shapes import parameter_json
+from gateway.control.readable import readable
 from gateway.control.visible import visible, visible_text
 from gateway.control.web import check_comment, read_form, sees_sessions, viewer_of
 
@@ -201,7 +201,7 @@ class Pages:
         is_admin = "admin" in person.roles and not person.is_agent
         return self._page(
             "approval.html", caller, status, approval=approval, request=approval.request,
-            params=[parameter_json(param) for param in approval.request.params],
+            params=[readable(param) for param in approval.request.params],
             error=error, comment=comment, reason=reason, has_spoken=spoken,
             may_decide=pending and not reason and not spoken,
             may_cancel=pending and (is_requester(person, approval) or is_admin),

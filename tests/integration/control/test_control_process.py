@@ -23,9 +23,9 @@ from gateway.approvals.model import ApprovalRequest, Terms
 from gateway.approvals.states import ApprovalState
 from gateway.audit.records import find_unknown
 from gateway.config import load_config
+from gateway.identity.keys import KeyStore
 from gateway.identity.local import LocalIssuer
 from gateway.identity.verify import Verifier
-from gateway.identity.keys import KeyStore
 from gateway.ipc import paths
 from gateway.ipc.channel import Channel
 from gateway.ipc.epochs import Epochs

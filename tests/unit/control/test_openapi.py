@@ -121,7 +121,7 @@ def check(value: object, schema: dict[str, Any], where: str) -> None:
         assert value in schema["enum"], where
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    python = {
+    python: dict[str, Any] = {
         "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
         "object": dict, "null": type(None),
     }  # fmt: skip

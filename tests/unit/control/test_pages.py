@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.approvals.model import Parameter
 from gateway.approvals.states import ApprovalState
+from gateway.control.readable import readable
 from gateway.control.visible import visible_text
 from tests.unit.control.plane import Plane, run
 
@@ -196,7 +198,7 @@ def test_the_headers_leave_a_page_no_way_out(tmp_path: Path) -> None:
                 assert "unsafe" not in policy
                 assert "frame-ancestors 'none'" in policy
                 assert headers["x-content-type-options"] == "nosniff"
-                assert headers["referrer-policy"] == "no-referrer"
+                assert headers["referrer-policy"] == "same-origin"
 
     run(tmp_path, body)
 
@@ -315,6 +317,28 @@ def test_a_form_is_read_strictly(tmp_path: Path) -> None:
 )
 def test_what_does_not_show_is_named(text: str, shown: str) -> None:
     assert visible_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("param", "shown"),
+    [
+        (Parameter(23, 1, b"\x00\x00\x01\xf4"), ("integer", "500")),
+        (Parameter(23, 1, b"\x00\x01\xf4"), ("integer", "00 01 f4")),
+        (Parameter(20, 1, b"\xff" * 8), ("bigint", "-1")),
+        (Parameter(16, 1, b"\x01"), ("boolean", "true")),
+        (Parameter(16, 1, b"\x02"), ("boolean", "02")),
+        (Parameter(25, 0, b"\xff"), ("text", "ff")),
+        (Parameter(1700, 1, b"\x00\x01"), ("numeric", "00 01")),
+        (Parameter(99999, 1, b"a"), ("type 99999", "61")),
+        (Parameter(25, 1, None), ("text", None)),
+        (Parameter(0, 0, b"x"), ("type not stated", "x")),
+    ],
+)
+def test_a_reviewer_reads_values_and_not_encodings(
+    param: Parameter, shown: tuple[str, str | None]
+) -> None:
+    found = readable(param)
+    assert (found.type, found.value) == shown
 
 
 def test_httpx_is_not_asked_to_follow() -> None:
