@@ -8,7 +8,7 @@ may be a plain output column and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.errors import ClientError, NotGranted, NotUnderstood
@@ -126,17 +126,31 @@ def _coverage(rights: Rights, statement: StatementFacts, namer: Namer, found: _F
         if effect.id == UNKNOWN:
             found.hard.append(NotUnderstood("the statement does something that is not analysed"))
             continue
-        covering = next((grant for grant in rights.grants if grant.covers(effect)), None)
+        covering = _covering(rights, effect)
         denying = [rule.id for rule in rights.denies if rule.matches(effect)]
         found.rules.update(dict.fromkeys(denying))
         seen = _is_visible(rights, effect)
         # A deny on an invisible object would tell that it exists.
         if denying and seen:
             found.errors.append(refusals.denied(denying[0], effect, namer))
-        elif covering is None:
+        elif not covering:
             found.errors.append(_not_covered(rights, effect, namer))
-        if covering is not None:
-            found.rules[covering.id] = None
+        found.rules.update(dict.fromkeys(covering))
+
+
+def _covering(rights: Rights, effect: Effect) -> tuple[str, ...]:
+    """Return the grants that cover `effect`: the first that does alone, or one per column."""
+    for grant in rights.grants:
+        if grant.covers(effect):
+            return (grant.id,)
+    found: list[str] = []
+    for column in effect.columns:
+        part = replace(effect, columns=(column,))
+        grant_id = next((grant.id for grant in rights.grants if grant.covers(part)), None)
+        if grant_id is None:
+            return ()
+        found.append(grant_id)
+    return tuple(found)
 
 
 def _is_visible(rights: Rights, effect: Effect) -> bool:
@@ -144,7 +158,7 @@ def _is_visible(rights: Rights, effect: Effect) -> bool:
     relation = effect.relation
     if relation is None or relation.schema == TEMPORARY or effect.id.startswith(_NO_SECRET):
         return True
-    if any(grant.covers(effect) for grant in rights.grants):
+    if _covering(rights, effect):
         return True
     return relation.oid != 0 and sees(rights, relation)
 
@@ -228,7 +242,8 @@ def _write_back(rights: Rights, statement: StatementFacts, namer: Namer, found: 
         for name in written:
             if name not in masked:
                 continue
-            if not any(grant.names_column(effect, name) for grant in rights.grants):
+            part = replace(effect, columns=(name,))
+            if not any(grant.names_column(part, name) for grant in rights.grants):
                 found.hard.append(refusals.masked_write(effect, name, namer))
 
 

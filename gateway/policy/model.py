@@ -7,38 +7,38 @@ back what the loader accepts, so that a bundle can be stored and read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
-    StringConstraints,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 
 from gateway.limits import APPROVAL_HOLD_S_MAX
-from gateway.policy.names import (
-    SYSTEM_SCHEMAS,
-    UNKNOWN,
-    check_effect_pattern,
-    check_name_pattern,
-    nearest,
-    parse_column,
+from gateway.policy.fields import (
+    Columns,
+    Count,
+    Duration,
+    Effects,
+    Groups,
+    Name,
+    Schema,
+    Size,
+    Tables,
+    one_or_more,
 )
+from gateway.policy.names import SYSTEM_SCHEMAS, UNKNOWN, nearest
 from gateway.policy.profile import Level
-from gateway.units import format_duration, format_size, parse_duration, parse_size
 
 Mode = Literal["enforce", "shadow"]
 
@@ -53,64 +53,6 @@ _MASK_PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # requ
     "email": ((), ()),
     "hash": ((), ("domain",)),
 }
-
-
-def _with_unit(parse: Callable[[str], float]) -> BeforeValidator:
-    def convert(value: object) -> float:
-        if not isinstance(value, str):
-            msg = f"{value!r} has no unit"
-            raise ValueError(msg)
-        return float(parse(value))
-
-    return BeforeValidator(convert)
-
-
-def _one_or_more(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        msg = "the list is empty; a rule that covers nothing is not a rule"
-        raise ValueError(msg)
-    return values
-
-
-def _check_column(text: str) -> str:
-    parse_column(text)
-    return text
-
-
-def _check_schema(name: str) -> str:
-    if "*" in name:
-        msg = f"{name!r}: a schema is named exactly; write one rule per schema"
-        raise ValueError(msg)
-    if name in SYSTEM_SCHEMAS or name.startswith("pg_"):
-        msg = f"{name!r} is PostgreSQL's own; its relations come with every read grant"
-        raise ValueError(msg)
-    return check_name_pattern(name)
-
-
-Name = Annotated[
-    StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
-]
-Schema = Annotated[StrictStr, AfterValidator(_check_schema)]
-Tables = tuple[Annotated[StrictStr, AfterValidator(check_name_pattern)], ...]
-Columns = tuple[Annotated[StrictStr, AfterValidator(_check_column)], ...]
-Effects = Annotated[
-    tuple[Annotated[StrictStr, AfterValidator(check_effect_pattern)], ...],
-    AfterValidator(_one_or_more),
-]
-Groups = Annotated[tuple[StrictStr, ...], AfterValidator(_one_or_more)]
-Duration = Annotated[
-    float,
-    _with_unit(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "description": "number and unit: 15s, 10m, 400d"}),
-]
-Size = Annotated[
-    int,
-    _with_unit(parse_size),
-    PlainSerializer(format_size, return_type=str),
-    WithJsonSchema({"type": "string", "description": "number and unit: 64KiB, 8MiB"}),
-]
-Count = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
 
 
 class Section(BaseModel):
@@ -129,8 +71,8 @@ class Group(Section):
 class WriteColumns(Section):
     """The columns that the verbs named here may write. Verbs not named are not narrowed."""
 
-    insert: Annotated[tuple[StrictStr, ...], AfterValidator(_one_or_more)] | None = None
-    update: Annotated[tuple[StrictStr, ...], AfterValidator(_one_or_more)] | None = None
+    insert: Annotated[tuple[StrictStr, ...], AfterValidator(one_or_more)] | None = None
+    update: Annotated[tuple[StrictStr, ...], AfterValidator(one_or_more)] | None = None
 
 
 class Scope(Section):
@@ -296,7 +238,7 @@ def _columns_form(value: object) -> str:
 
 
 MaskColumns = Annotated[
-    Annotated[Columns, AfterValidator(_one_or_more), Tag("list")] | Annotated[TagRef, Tag("tag")],
+    Annotated[Columns, AfterValidator(one_or_more), Tag("list")] | Annotated[TagRef, Tag("tag")],
     Discriminator(_columns_form),
 ]
 

@@ -52,7 +52,8 @@ def test_mask_without_column_is_a_problem_and_blocks_the_table(tmp_path: Path) -
     ]
     held = policy.rights(("readers",))
     assert held is not None
-    assert decide(held, [select("sales.customers", "id")]).action == "deny"
+    for table, columns in (("sales.customers", "id"), ("sales.contacts", "id")):
+        assert decide(held, [select(table, columns)]).action == "deny"
     assert decide(held, [select("sales.orders", "id")]).action == "allow"
 
 
@@ -66,6 +67,12 @@ def test_renamed_column_keeps_its_mask(tmp_path: Path) -> None:
     assert held is not None
     assert {(20001, 3), (20001, 5)} <= set(held.profile.masked)
     assert not after.problems
+    plain = make_catalog("c3", renamed("email", "mail"))
+    alone = compile_target(before.bundle, "orders", plain, previous=before)
+    kept = alone.rights(("readers",))
+    assert kept is not None
+    assert decide(kept, [select("sales.customers", "id")]).action == "allow"
+    assert kept.profile.masks[kept.profile.masked[20001, 3]].kind == "email"
 
 
 def test_mask_on_a_missing_table_refuses_statements_on_tables(tmp_path: Path) -> None:
