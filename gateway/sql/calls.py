@@ -26,7 +26,7 @@ from gateway.sql.values import UNKNOWN, UNTYPED, Column, Value
 
 _POLYMORPHIC: Final = frozenset({2249, 2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078,
                                  5079, 5080})  # fmt: skip
-_SQL_JSON_SINCE: Final = 160000
+_SYSTEM_USER_SINCE: Final = 160000
 
 
 def find_functions(
@@ -46,7 +46,11 @@ def find_functions(
 
 def call(walk: Walk, schema: str, name: str, args: Sequence[Node], values: list[Value]) -> int:
     """Note the effects of one call and return its result type, 0 when that is not known."""
+    if name == "system_user" and walk.catalog.server_version < _SYSTEM_USER_SINCE:
+        # Before 16 the word is an ordinary column name, which this grammar does not show.
+        refuse("system_user is not analysed for this server version")
     builtin, user = find_functions(walk, schema, name, len(values))
+    user = [info for info in user if not builtin or _may_take(walk, info, values)]
     for info in user:
         user_function(walk, info)
     if builtin:
@@ -59,6 +63,17 @@ def call(walk: Walk, schema: str, name: str, args: Sequence[Node], values: list[
         result = types.pop()
         return UNTYPED if result in _POLYMORPHIC else result
     return UNTYPED
+
+
+def _may_take(walk: Walk, info: FunctionInfo, values: list[Value]) -> bool:
+    """Whether an overload could be chosen: no built-in value becomes a composite or an enum."""
+    for value, expected in zip(values, info.arg_types, strict=False):
+        if value.type_oid in (UNTYPED, UNKNOWN) or value.type_oid >= FIRST_USER_OID:
+            continue
+        kind = walk.catalog.types_by_oid.get(expected)
+        if kind is not None and kind.kind in "ce" and expected not in walk.catalog.user_casts:
+            return False
+    return True
 
 
 def user_function(walk: Walk, info: FunctionInfo) -> None:
@@ -76,9 +91,6 @@ def _builtin(walk: Walk, name: str, args: Sequence[Node]) -> None:
     elif name in allowed.CATALOG:
         walk.by_text()
         walk.effect("catalog.read", name=f"{PG_CATALOG}.{name}")
-    elif name == "system_user" and walk.catalog.server_version < _SQL_JSON_SINCE:
-        # Before 16 the word is an ordinary column name, which this grammar does not show.
-        refuse("system_user is not analysed for this server version")
     elif name in allowed.ALLOWED:
         return
     elif name in allowed.SEQUENCES:
@@ -126,8 +138,16 @@ def _set_config(walk: Walk, args: Sequence[Node]) -> None:
 def _current_setting(walk: Walk, args: Sequence[Node]) -> None:
     walk.by_text()
     name = ((constant_text(args[0]) if args else None) or "?").lower()
-    readable = name in settings.READABLE
+    # A parameter cannot be judged here. SQLAlchemy's reflection sends one; what it could name is
+    # no more than pg_settings shows the same role.
+    readable = name in settings.READABLE or (bool(args) and _is_parameter(args[0]))
     walk.effect("session.show" if readable else "catalog.sensitive", name=name)
+
+
+def _is_parameter(node: Node) -> bool:
+    while "TypeCast" in node:
+        node = node["TypeCast"]["arg"]
+    return "ParamRef" in node
 
 
 def constant_text(node: Node) -> str | None:

@@ -128,6 +128,11 @@ _QUERIES: Final[Mapping[str, str]] = {
 
 async def load_catalog(connection: asyncpg.Connection[Any]) -> Catalog:
     """Return the current snapshot. Raises what asyncpg raises; the connection stays usable."""
+    return build_catalog(await fetch_rows(connection))
+
+
+async def fetch_rows(connection: asyncpg.Connection[Any]) -> dict[str, Rows]:
+    """Return what `build_catalog` needs, all of it from one moment."""
     rows: dict[str, Rows] = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows["settings"] = await _fetch(connection, "settings")
@@ -135,7 +140,7 @@ async def load_catalog(connection: asyncpg.Connection[Any]) -> Catalog:
         for name in _QUERIES:
             if name != "settings":
                 rows[name] = await _fetch(connection, name)
-    return build_catalog(rows)
+    return rows
 
 
 async def _fetch(connection: asyncpg.Connection[Any], name: str) -> Rows:
