@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import metrics
+from gateway.approvals.refusal import Refusal
 from gateway.config_values import is_loopback
 from gateway.control.problems import HttpProblem
 
@@ -66,6 +68,10 @@ class Probes:
             caller = await self._services.auth.require(request)
             if not caller.person.roles & {"admin", "auditor"}:
                 raise HttpProblem(403, "metrics are for auditors and admins")
+        # A store that does not answer is what the other metrics are wanted for.
+        with suppress(Refusal):
+            counts = await self._services.desk.counts()
+            metrics.put(metrics.APPROVALS_PENDING.slot(), counts["PENDING"])
         text = await asyncio.to_thread(metrics.render, self._services.data_dir)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from gateway import metrics
+
 if TYPE_CHECKING:
     from gateway.approvals.model import Approval
     from gateway.approvals.store import Move
@@ -29,6 +31,12 @@ _KINDS = {
     "cancelled": "approval.cancelled",
     "revoked": "approval.cancelled",
 }
+_COUNTERS = {
+    event: metrics.APPROVALS.slot("pending" if event == "requested" else event)
+    for event in (
+        "requested", "approved", "denied", "expired", "cancelled", "executed", "failed",
+    )
+}  # fmt: skip
 
 
 class Trail:
@@ -55,6 +63,8 @@ class Trail:
         if kind == "approval.finished":
             fields["outcome"] = move.note if move.event == "late_report" else move.event
         self.record(kind, **fields, by=move.actor, comment=move.note)
+        if (slot := _COUNTERS.get(move.event)) is not None:
+            metrics.inc(slot)
 
     def call(
         self,
