@@ -46,6 +46,7 @@ from gateway.sql.catalog import Catalog, Relation
 from gateway.sql.facts import ColumnRef
 
 EVERYONE: Final = "*"
+_CEILINGS: Final[dict[str, Level]] = {"read": "read", "write": "write"}
 
 
 @dataclass(slots=True)
@@ -66,9 +67,7 @@ class TargetPolicy:
 
         `requested` "read" or "write" lowers the level; any other word asks for all there is.
         """
-        ceiling: Level = "read" if requested == "read" else "admin"
-        if requested == "write":
-            ceiling = "write"
+        ceiling: Level = _CEILINGS.get(requested, "admin")
         policy = self.bundle.policy
         grants = tuple(
             rule
