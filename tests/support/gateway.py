@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import orjson
 import psycopg
 
+from gateway.config import load_config
 from gateway.demo.postgres import Cluster
+from gateway.identity.local import LocalIssuer
 from tests.support.sample import LOGIN_PASSWORD, POLICY
 
 T = TypeVar("T")
+Environ = dict[str, str]
 _READY_TIMEOUT_S = 30.0
 
 
@@ -42,13 +45,17 @@ class GatewayProcess:
     cluster: Cluster
     directory: Path
     workers: int = 2
+    analyzers: int = 1
     policy: str = POLICY
-    extra: str = ""
+    extra: str = ""  # more lines of [listen]
+    sections: str = ""  # more sections, before the targets
+    target: str = ""  # what replaces host, port and tls of the target
     listen: str = ""
     port: int = 0
     control_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     environ: dict[str, str] = field(default_factory=dict)
+    _tokens: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False)
 
     @property
     def config(self) -> Path:
@@ -63,7 +70,7 @@ class GatewayProcess:
         path = self.directory / "gateway.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def __enter__(self) -> GatewayProcess:
+    def __enter__(self) -> Self:
         self.write_config()
         self.start()
         return self
@@ -79,6 +86,7 @@ class GatewayProcess:
         policies = self.directory / "policies"
         policies.mkdir(parents=True, exist_ok=True)
         (policies / "policy.yaml").write_text(self.policy)
+        target = self.target or (f'host = "127.0.0.1"\nport = {self.cluster.port}\ntls = "disable"')
         self.config.write_text(
             f"""
 data_dir = "{self.data_dir}"
@@ -88,16 +96,16 @@ postgres = "{self.listen or f"127.0.0.1:{self.port}"}"
 {self.extra}
 [workers]
 count = {self.workers}
+analyzers = {self.analyzers}
+{self.sections}
 [control]
 listen = "127.0.0.1:{self.control_port}"
 reviewers = ["dba"]
 admins = ["dba"]
 auditors = ["dba"]
 [targets.orders]
-host = "127.0.0.1"
-port = {self.cluster.port}
+{target}
 database = "orders"
-tls = "disable"
 user = "pn_login"
 credential = {{env = "PN_TEST_PASSWORD"}}
 roles = {{read = "pn_read", write = "pn_write", admin = "pn_admin"}}
@@ -107,8 +115,8 @@ kind = "local"
 issuer = "https://issuer.test"
 audiences = ["postern"]
 algorithms = ["EdDSA"]
-groups_claim = "groups"
-""".replace('groups_claim = "groups"', 'groups = {claim = "groups"}')
+groups = {{claim = "groups"}}
+"""
         )
 
     def start(self) -> None:
@@ -159,12 +167,17 @@ groups_claim = "groups"
             raise AssertionError(f"postern {arguments}: {done.stdout}{done.stderr}")
         return done.stdout if check else done.stdout + done.stderr
 
-    def mint(self, subject: str, groups: Sequence[str], ttl: str = "1h") -> str:
-        """A token of the local issuer."""
-        options = [option for group in groups for option in ("--group", group)]
-        return self.cli(
-            "token", "mint", "-c", str(self.config), "--subject", subject, *options, "--ttl", ttl
-        ).strip()
+    def mint(self, subject: str, groups: Sequence[str], ttl_s: float = 3600) -> str:
+        """A token of the local issuer. Equal requests get one token, as agents keep theirs."""
+        asked = (subject, tuple(groups), ttl_s)
+        if asked not in self._tokens:
+            self._tokens[asked] = self.issuer().mint(subject, groups, ttl_s)
+        return self._tokens[asked]
+
+    def issuer(self) -> LocalIssuer:
+        """The issuer whose tokens this gateway takes."""
+        config = load_config(self.config, {"PN_TEST_PASSWORD": LOGIN_PASSWORD})
+        return LocalIssuer(config.data_dir, config.issuers[0])
 
     def dsn(self, *, user: str = "agent", **options: Any) -> str:
         """Connection string without the password."""
@@ -176,11 +189,44 @@ groups_claim = "groups"
     ) -> psycopg.Connection[Any]:
         """A psycopg connection, autocommit unless told otherwise."""
         password = options.pop("password", None) or self.mint(subject, groups)
-        given = {"autocommit": True, "sslmode": "prefer", "connect_timeout": 10} | options
-        return psycopg.connect(
-            host="127.0.0.1", port=self.port, dbname="orders", user="agent",
-            password=password, **given,
-        )  # fmt: skip
+        given: dict[str, Any] = {"autocommit": True, "sslmode": "prefer", "connect_timeout": 10}
+        given |= options
+        return psycopg.connect(self.dsn(), password=password, **given)
+
+    def environment(self, groups: Sequence[str] = ("agents",), subject: str = "agent-1") -> Environ:
+        """Environment variables of libpq for programs."""
+        return {
+            **os.environ,
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGDATABASE": "orders",
+            "PGUSER": "agent",
+            "PGPASSWORD": self.mint(subject, groups),
+            "PGCONNECT_TIMEOUT": "10",
+        }
+
+    def run(
+        self,
+        *command: str,
+        groups: Sequence[str] = ("agents",),
+        check: bool = True,
+        text: str | None = None,
+        **environ: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a PostgreSQL program, of the server's version, against this gateway."""
+        own = self.cluster.bin_dir / command[0]
+        done = subprocess.run(
+            [str(own) if own.exists() else command[0], *command[1:]],
+            capture_output=True,
+            text=True,
+            input=text,
+            timeout=50,
+            env=self.environment(groups) | environ,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stderr}")
+        return done
 
     def audit(self, *arguments: str) -> list[dict[str, Any]]:
         """Records of `postern audit search --json`."""
@@ -189,6 +235,7 @@ groups_claim = "groups"
 
     def pids(self, kind: str) -> list[int]:
         """Process ids of the children whose title or record says `kind`."""
+        assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         found = []
         for pid in children.read_text().split():
