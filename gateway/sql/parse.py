@@ -24,13 +24,16 @@ STATEMENTS_MAX: Final = 100
 TOKENS_MAX: Final = 20_000
 # What is below this many bytes cannot hurt the parser, and orjson refuses over 1,024 levels.
 BRACKETS_MAX: Final = 200
+# At each "/*" the server's lexer reads on to the end of the run of operator characters: 200,000
+# of them in a row took minutes.
+COMMENTS_MAX: Final = 500
 _SCAN_FROM_BYTES: Final = 400
 
 _TOKEN = re.compile(
     r"""
       \s+ | --[^\n\r]* | /\*
     | (?P<open>[(\[]) | (?P<close>[)\]])
-    | [eE]'[^'\\]*(?:\\.[^'\\]*)*'? | '[^']*'? | "[^"]*"?
+    | [eE]'[^'\\]*(?:\\.[^'\\]*)*'? | '[^']*(?:''[^']*)*'? | "[^"]*"?
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
     | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
     | [0-9.]+ | \$[0-9]+ | .
@@ -78,7 +81,7 @@ def _syntax_error(error: ParseError) -> StatementSyntax | TooComplex:
 
 def _check_size(text: str) -> None:
     """Refuse what is too deep or too long. A cheap lexer: it may overcount, never undercount."""
-    position = tokens = depth = 0
+    position = tokens = depth = comments = 0
     size = len(text)
     while position < size:
         found = _TOKEN.match(text, position)
@@ -91,6 +94,9 @@ def _check_size(text: str) -> None:
             position = size if end < 0 else end + len(found[0])
         elif found[0] == "/*":
             position = _comment_end(text, position)
+            comments += 1
+            if comments > COMMENTS_MAX:
+                raise TooComplex(f"more than {COMMENTS_MAX} comments")
         elif kind == "open":
             depth += 1
             if depth > BRACKETS_MAX:
@@ -104,8 +110,12 @@ def _check_size(text: str) -> None:
 
 def _comment_end(text: str, position: int) -> int:
     depth = 1
+    opens = 0
     for found in _COMMENT.finditer(text, position):
         depth += 1 if found[0] == "/*" else -1
+        opens += found[0] == "/*"
+        if opens > COMMENTS_MAX:
+            raise TooComplex(f"more than {COMMENTS_MAX} nested comments")
         if depth == 0:
             return found.end()
     return len(text)
