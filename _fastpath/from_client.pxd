@@ -64,6 +64,7 @@ cdef class ClientSide(ServerSide):
                   bint extended) except -1
     cdef bint _is_stale(self) noexcept
     cdef int _decided(self, Prepared prepared, Verdict verdict) except -1
+    cdef bytes _parse_message(self, Prepared prepared)
     cdef int _sent_parse(self, Prepared prepared, int mode) except -1
     cdef int _started(self, int64_t statement) except -1
     cdef int _refuse_with(self, str sqlstate, str text) except -1

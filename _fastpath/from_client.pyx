@@ -213,7 +213,7 @@ cdef class ClientSide(ServerSide):
             self._local(PARSE_COMPLETE)
             return ACTION_NEXT
         if name or verdict.action == VERDICT_LOCAL:
-            self._inject(prepared.message)
+            self._inject(self._parse_message(prepared))
         else:
             self._forward()
         self._sent_parse(prepared, MODE_FORWARD)
@@ -227,13 +227,17 @@ cdef class ClientSide(ServerSide):
         prepared.server_name = (
             self.cache.server_name(prepared.sql, prepared.types) if prepared.name else b""
         )
-        prepared.message = message(
+        return 0
+
+    cdef bytes _parse_message(self, Prepared prepared):
+        """The Parse that prepares it on a server: its text under the server's name."""
+        cdef Verdict verdict = prepared.verdict
+        return message(
             c"P",
             prepared.server_name + b"\0"
             + (verdict.substitute if verdict.action == VERDICT_LOCAL else prepared.sql)
             + b"\0" + prepared.types,
         )
-        return 0
 
     cdef int _sent_parse(self, Prepared prepared, int mode) except -1:
         self.link.queue.push(REPLY_PARSE, mode, prepared)
@@ -251,7 +255,7 @@ cdef class ClientSide(ServerSide):
                 return 0
         elif self.link.unnamed is prepared:
             return 0
-        self._inject(prepared.message)
+        self._inject(self._parse_message(prepared))
         return self._sent_parse(prepared, MODE_SKIP)
 
     cdef int _bind(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:

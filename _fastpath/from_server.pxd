@@ -15,6 +15,7 @@ cdef class ServerSide(RelayState):
     cdef Py_ssize_t _tag_size
     cdef bint held_back               # the client's input waits for the reply queue
 
+    cpdef bytes from_server(self, bytes data)
     cdef int _keep(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _flush_kept(self) except -1
     cdef int _broken(self, object why) except -1

@@ -35,7 +35,7 @@ cdef enum:
 cdef class ServerSide(RelayState):
     """Handles the server's bytes for the session that holds the connection."""
 
-    def from_server(self, bytes data not None):
+    cpdef bytes from_server(self, bytes data):
         """Take one read; return what goes to the client (bytes, maybe `data` itself, or None).
 
         Sets `events`. After EVENT_BROKEN nothing more may be sent to this client from this

@@ -48,7 +48,7 @@ cdef class Relay(ClientSide):
         """Whether policy, catalog or a revocation moved on since `use_cache`."""
         return self._is_stale()
 
-    def feed(self, bytes data not None):
+    cpdef feed(self, bytes data):
         """Take one read of the client. The caller has taken all output before."""
         if self.need:
             self.pieces.append(data)
@@ -63,7 +63,7 @@ cdef class Relay(ClientSide):
         self.input = data
         self.pos = self.span_from = self.span_to = 0
 
-    def advance(self):
+    cpdef int advance(self) except -1:
         """Handle messages until one needs the outside; a `RelayAction`."""
         cdef Frame frame
         cdef int action, status
@@ -105,7 +105,7 @@ cdef class Relay(ClientSide):
         self.pos = self.span_from = self.span_to = 0
         return 0
 
-    def take_server(self):
+    cpdef bytes take_server(self):
         """Bytes for the server, or None."""
         cdef bytes taken
         if self.to_server.size == 0:
@@ -123,7 +123,7 @@ cdef class Relay(ClientSide):
         self._flush_span()
         return self.to_server.take()
 
-    def take_client(self):
+    cpdef bytes take_client(self):
         """Bytes for the client that `advance` or `refuse` produced, or None."""
         return self.to_client.take() if self.to_client.size else None
 

@@ -53,7 +53,6 @@ cdef class VerdictCache:
 cdef class Prepared:
     cdef readonly bytes name
     cdef readonly bytes server_name
-    cdef readonly bytes message       # complete Parse message under `server_name`, for re-injection
     cdef readonly bytes sql
     cdef readonly bytes types         # parameter type OIDs as on the wire, count included
     cdef readonly Verdict verdict

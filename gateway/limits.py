@@ -64,7 +64,7 @@ TOKEN_AGE_S_MAX: Final = 30 * 86_400.0
 LEEWAY_S_MAX: Final = 300.0
 
 # Audit.
-JOURNAL_BYTES: Final = 64 << 20  # per worker; also the most that can wait for the writer
+JOURNAL_BYTES: Final = 16 << 20  # per worker; also the most that can wait for the writer
 JOURNAL_CONTROL_BYTES: Final = 8 << 20  # control and supervisor write little
 RECORD_BYTES_MAX: Final = 8 << 20  # 1 MiB of SQL escaped sixfold, plus its fields
 SEGMENT_BYTES_MAX: Final = 64 << 20

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from gateway import metrics
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.ipc import paths
@@ -106,6 +107,7 @@ def _run_child(
         tie_to_parent(parent)
         _set_name(context.name)
         configure(context.name)
+        metrics.open_process(context.data_dir, context.name)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         main(context)
         code = EXIT_OK

@@ -52,6 +52,7 @@ from gateway.protocol.settings import StartupSettings, screen_startup
 from gateway.session.login import Login
 from gateway.session.session import Session
 from gateway.session.worker import Worker
+from gateway.upstream.takeover import take_over
 
 _HEADER_BYTES = 5
 _LEVELS = frozenset({"read", "write"})
@@ -267,6 +268,7 @@ class ClientConnection(asyncio.Protocol):
         )
 
     def _become_session(self, login: Login) -> None:
+        cast("asyncio.ReadTransport", self._transport).pause_reading()
         session = Session(self._worker, login, self._transport)
         login.opened(session)
         long_key = self._startup.spoken == PROTOCOL_3_2
@@ -275,11 +277,12 @@ class ClientConnection(asyncio.Protocol):
         greeting = [build_auth_ok()]
         greeting += [build_parameter_status(name, value) for name, value in login.told.items()]
         greeting += [build_backend_key_data(pid, secret), build_ready(b"I")]
-        self._transport.write(b"".join(greeting))
         self._leave()
-        self._transport.set_protocol(session)
+        session.transport = take_over(self._transport, session)
+        session.transport.write(b"".join(greeting))
         if self._buffer:
             session.data_received(bytes(self._buffer))
+        session.transport.resume_reading()
 
     # --- the end -------------------------------------------------------------------------
 

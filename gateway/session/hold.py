@@ -104,6 +104,7 @@ def _request(session: Session) -> ApprovalRequest:
         params=_parameters(relay.asked_types, relay.asked_binds),
         objects=decision.objects,
         effects=decision.effects,
+        transaction="autocommit",  # a statement inside a transaction is never held
         catalog_version=decision.catalog_version,
         reason=session.asked.get("reason", ""),
         ticket=session.asked.get("ticket", ""),

@@ -48,6 +48,8 @@ def plan_result(  # noqa: PLR0913  the relay's own arguments behind the two of t
     except FrameError as error:
         raise CrossCheckError(f"malformed RowDescription: {error}") from error
     statements = verdict.decision.statements
+    if verdict.decision.action == "local" and not any(column.table_oid for column in columns):
+        return None  # the gateway's own statement, which reads no table
     if index >= len(statements):
         raise CrossCheckError("more results than decided statements")
     outputs = statements[index].outputs

@@ -23,6 +23,7 @@ async def run_worker(context: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     worker = Worker(context)
     await worker.cancels.start()
+    worker.spawn(worker.sync_sessions(), "sync-sessions")
     servers = [
         await loop.create_server(lambda: ClientConnection(worker), sock=sock)
         for sock in context.sockets

@@ -13,6 +13,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, cast
 
+from _fastpath.pump import Pump
 from _fastpath.relay import Relay
 from gateway import metrics
 from gateway.errors import (
@@ -45,19 +46,16 @@ _JOURNAL_POLL_S = 0.005
 log = logging.getLogger(__name__)
 
 
-class Session(asyncio.Protocol):
-    """The life of a logged-in client. `Holder` of a server connection while it needs one."""
+class Session(Pump):
+    """The life of a logged-in client. `Pump` does what happens per read, this the rest."""
 
     def __init__(self, worker: Worker, login: Login, transport: asyncio.Transport) -> None:
         self.worker = worker
         self.login = login
         self.transport = transport
-        self.pool = worker.pool(login.target, login.rights.profile.level)
-        self.server: ServerConnection | None = None
+        self.pool = self.gate = worker.pool(login.target, login.rights.profile.level)
         self.asked: dict[str, str] = {}  # postern.reason and the like, set by the client
-        self.ended = False
         self.draining = False
-        self._task: asyncio.Task[None] | None = None
         self._held_input: list[bytes] = []
         self._held_size = 0
         self._refreshing: asyncio.Task[None] | None = None
@@ -74,15 +72,7 @@ class Session(asyncio.Protocol):
         )
         self._use_rights()
 
-    # --- asyncio.Protocol, the client's side ---------------------------------------------
-
-    def data_received(self, data: bytes) -> None:
-        """Take one read of the client."""
-        if self._task is not None:
-            self._hold_input(data)
-            return
-        self.relay.feed(data)
-        self._pump()
+    # --- the client's side; its bytes go to `Pump` ---------------------------------------
 
     def eof_received(self) -> None:
         """Let the transport close."""
@@ -102,20 +92,14 @@ class Session(asyncio.Protocol):
             cast("asyncio.ReadTransport", self.server.transport).resume_reading()
             self._release_if_idle()
 
-    # --- Holder, the server's side -------------------------------------------------------
+    # --- the server's side -----------------------------------------------------------------
 
-    def from_server(self, data: bytes) -> None:
-        """Take one read of the server."""
-        relay = self.relay
-        out = relay.from_server(data)
-        if out is not None:
-            self.transport.write(out)
-        if relay.events:
-            self._on_events()
-
-    def server_lost(self) -> None:
-        """The server connection broke under this session."""
+    def server_lost(self, *, was_parked: bool) -> None:
+        """The server connection broke under this session, which may not have needed it."""
         self.server = None
+        if was_parked:
+            self.relay.detach()
+            return
         self.relay.abandon()
         self.relay.detach()
         self.fail(ServerLost("the connection to the database was lost"), "server_lost")
@@ -132,16 +116,18 @@ class Session(asyncio.Protocol):
 
     def cancel_statement(self) -> None:
         """Cancel what is waiting, held or running. Safe at any time."""
-        if self._task is not None:
+        if self.task is not None:
             self._cancel_asked = True
-            self._task.cancel()
+            self.task.cancel()
         elif self.server is not None and not self.server.link.is_idle():
-            self.worker.spawn(self._cancel_at_server(self.server), "cancel")
+            server = cast("ServerConnection", self.server)
+            self.worker.spawn(self._cancel_at_server(server), "cancel")
 
     def drain(self) -> None:
         """End as soon as nothing runs: now when idle, else with the transaction."""
         self.draining = True
-        if self.server is None and self._task is None:
+        is_free = self.server is None or cast("ServerConnection", self.server).is_parked
+        if is_free and self.task is None:
             self.fail(events.shutting_down(), "drain")
 
     def expire(self) -> None:
@@ -164,11 +150,11 @@ class Session(asyncio.Protocol):
         if self.ended:
             return
         self.ended = True
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         server, self.server = self.server, None
         if server is not None:
-            self._part_from(server)
+            self._part_from(cast("ServerConnection", server))
         else:
             self.relay.abandon()
         self.transport.close()
@@ -176,33 +162,15 @@ class Session(asyncio.Protocol):
 
     # --- the loop over the client's messages ---------------------------------------------
 
-    def _pump(self) -> None:
-        """Run the relay until it has nothing to do or something takes time."""
-        relay = self.relay
-        while not self.ended:
-            action = relay.advance()
-            out = relay.take_server()
-            if out is not None and self.server is not None:
-                self.server.transport.write(out)
-            out = relay.take_client()
-            if out is not None:
-                self.transport.write(out)
-            if action == IDLE:
-                if self.server is not None and relay.can_release:
-                    self._release_if_idle()
-                return
-            if action == ATTACH:
-                server = self.pool.take(relay.principal)
-                if server is None:
-                    self._wait(self._attach_later(), "attach")
-                    return
-                self._attach(server)
-            elif not self._handle(action):
-                return
-
-    def _handle(self, action: int) -> bool:
+    def handle(self, action: int) -> bool:
         """Do what the relay asks for; False when it must be called again later or never."""
         match action:
+            case 2:
+                server = self.pool.take(self.relay.principal)
+                if server is not None:
+                    self._attach(server)
+                    return True
+                self._wait(self._attach_later(), "attach")
             case 1:
                 self._wait(self._decide(), "decide")
             case 3:
@@ -223,7 +191,7 @@ class Session(asyncio.Protocol):
         return False
 
     def _wait(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._task = self.worker.spawn(self._run(work), f"{name}-{self.login.session_id}")
+        self.task = self.worker.spawn(self._run(work), f"{name}-{self.login.session_id}")
 
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes time, then go on. A ClientError refuses the waiting message."""
@@ -236,7 +204,7 @@ class Session(asyncio.Protocol):
                 raise
             self._refuse_waiting(Cancelled("the statement was cancelled on request"))
         finally:
-            self._task = None
+            self.task = None
             self._cancel_asked = False
         if not self.ended:
             self._resume()
@@ -247,9 +215,9 @@ class Session(asyncio.Protocol):
             # Output was taken before the wait began, so feeding more is safe.
             self.relay.feed(held)
             cast("asyncio.ReadTransport", self.transport).resume_reading()
-        self._pump()
+        self.pump()
 
-    def _hold_input(self, data: bytes) -> None:
+    def hold_input(self, data: bytes) -> None:
         self._held_input.append(data)
         self._held_size += len(data)
         if self._held_size > CLIENT_BUFFER_BYTES_MAX:
@@ -375,16 +343,23 @@ class Session(asyncio.Protocol):
         server.holder = self
         self.relay.attach(server.link)
 
-    def _release_if_idle(self) -> None:
-        """The one place where a server connection goes back while the session lives."""
-        server = self.server
-        if server is None or server.cancelling or not self.relay.can_release:
-            return
+    def release(self) -> None:
+        """Give the server connection back: the one place, while the session lives.
+
+        Called when somebody waits for a connection, or by the pool that takes a parked one.
+        """
+        server = cast("ServerConnection", self.server)
         self.server = None
         self.relay.detach()
         self.pool.release(server)
-        if self.draining and self._task is None:
+
+    def _release_if_idle(self) -> None:
+        if self.server is None or self.server.cancelling or not self.relay.can_release:
+            return
+        if self.draining and self.task is None:
             self.fail(events.shutting_down(), "drain")
+        elif self.gate.waiting:
+            self.release()
 
     def _part_from(self, server: ServerConnection) -> None:
         """Give the connection back if it is clean; stop what still runs on it otherwise."""
@@ -403,7 +378,7 @@ class Session(asyncio.Protocol):
         else:
             server.transport.abort()
 
-    def _on_events(self) -> None:
+    def on_events(self) -> None:
         relay = self.relay
         happened, relay.events = relay.events, 0
         if happened & EVENT_BROKEN:
@@ -417,9 +392,9 @@ class Session(asyncio.Protocol):
             )
         if happened & EVENT_IDLE:
             self._release_if_idle()
-        if happened & EVENT_BACKLOG and self._task is None:
+        if happened & EVENT_BACKLOG and self.task is None:
             cast("asyncio.ReadTransport", self.transport).resume_reading()
-            self._pump()
+            self.pump()
 
     def _observe_status(self, payload: bytes) -> bool:
         forward = self.login.observe_status(payload)

@@ -109,18 +109,22 @@ class Worker:
 
     async def announce(self, login: Login) -> None:
         """Put a session on control's list of live ones; all of them when it asks for that."""
-        me = {"worker": self.context.worker_id, "generation": self.context.generation}
+        opened = {"op": "session.open", **self._life(), **login.live_fields()}
         try:
-            answer = await self.control.request(
-                {"op": "session.open", **me, **login.live_fields()}, _CONTROL_TIMEOUT_S
-            )
-            if answer.get("resync"):
-                live = [session.login.live_fields() for session in self.sessions.values()]
-                await self.control.request(
-                    {"op": "session.sync", **me, "sessions": live}, _CONTROL_TIMEOUT_S
-                )
+            answer = await self.control.request(opened, _CONTROL_TIMEOUT_S)
         except ChannelError as error:
             log.debug("control does not list session %s: %s", login.session_id, error)
+            return
+        if answer.get("resync"):
+            await self.sync_sessions()
+
+    async def sync_sessions(self) -> None:
+        """Tell control which sessions are open here: those of an earlier life are gone."""
+        live = [session.login.live_fields() for session in self.sessions.values()]
+        await self._tell({"op": "session.sync", **self._life(), "sessions": live})
+
+    def _life(self) -> dict[str, Any]:
+        return {"worker": self.context.worker_id, "generation": self.context.generation}
 
     def tell_control(self, message: dict[str, Any]) -> None:
         """Send `message` to control; what is lost there is found again by its next sync."""

@@ -11,9 +11,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
 
-from _fastpath.link import ServerLink
+from _fastpath.pump import PoolGate, ServerPort
 from gateway import metrics
 from gateway.config import Target
 from gateway.errors import ConfigError, NotReady, TooManySessions, UpstreamError
@@ -22,6 +21,7 @@ from gateway.policy.profile import Level
 from gateway.upstream.cancel import send_cancel
 from gateway.upstream.dial import DialedConnection, dial
 from gateway.upstream.startup import build_server_startup
+from gateway.upstream.takeover import take_over
 
 _DIAL_RETRY_S = 0.25
 _PREPARED_MAX = 500  # more statements on one connection: it is emptied before its next use
@@ -31,48 +31,28 @@ _DIAL_FAILED = metrics.SERVER_DIALS.slot("failed")
 log = logging.getLogger(__name__)
 
 
-class Holder(Protocol):
-    """The session that holds a server connection."""
-
-    def from_server(self, data: bytes) -> None:
-        """Take one read of the server."""
-        ...
-
-    def server_lost(self) -> None:
-        """The connection is gone."""
-        ...
-
-    def server_paused(self, *, paused: bool) -> None:
-        """The server reads slower than we write."""
-        ...
-
-
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(ServerPort):
     """One connection to a server: a socket and the relay's view of it."""
 
-    __slots__ = ("cancelling", "dialed", "holder", "link", "pool", "transport")
+    __slots__ = ("dialed", "pool")
 
     def __init__(self, pool: Pool, dialed: DialedConnection) -> None:
+        super().__init__(dialed.transport)
         self.pool = pool
         self.dialed = dialed
-        self.transport = dialed.transport
-        self.link = ServerLink()
-        self.holder: Holder | None = None
-        self.cancelling = 0
 
-    def data_received(self, data: bytes) -> None:
-        """Pass a read to the session; one that nobody asked for ends the connection."""
-        if self.holder is not None:
-            self.holder.from_server(data)
-        elif not self._is_harmless(data):
+    def unasked(self, data: bytes) -> None:
+        """Take a read that nobody asked for: notices pass by, all else ends the connection."""
+        if not self._is_harmless(data):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """Tell whoever holds it."""
+        was_parked = self.is_parked
         self.pool.forget(self)
         holder, self.holder = self.holder, None
         if holder is not None:
-            holder.server_lost()
+            holder.server_lost(was_parked=was_parked)
 
     def pause_writing(self) -> None:
         """Stop reading from the client until the server took what it was sent."""
@@ -112,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
             self.cancelling -= 1
 
 
-class Pool:
+class Pool(PoolGate):
     """The connections of one (target, level). All methods run on the worker's loop."""
 
     def __init__(
@@ -139,8 +119,10 @@ class Pool:
     def take(self, principal: object) -> ServerConnection | None:
         """Return an idle connection at once, or None."""
         idle = self._idle
-        if not idle or self._waiters:
+        if self._waiters:
             return None
+        if not idle:
+            return self._take_parked(principal)
         for index in range(len(idle) - 1, -1, -1):
             if idle[index].link.principal == principal:
                 return idle.pop(index)
@@ -148,6 +130,19 @@ class Pool:
             # Room for one more: rather dial than wipe another principal's connection.
             self._dial_more(1)
         return idle.pop(0)
+
+    def _take_parked(self, principal: object) -> ServerConnection | None:
+        """Take a connection away from a session that is between two transactions."""
+        if len(self._all) + len(self._dials) < self._size:
+            return None  # dialing one more disturbs nobody
+        parked = [one for one in self._all if one.holder is not None and one.is_parked]
+        if not parked:
+            return None
+        own = [one for one in parked if one.link.principal == principal]
+        chosen = (own or parked)[0]
+        chosen.holder.release()
+        self._idle.remove(chosen)
+        return chosen
 
     async def acquire(self) -> ServerConnection:
         """Wait for a connection, `pool.wait` at most.
@@ -158,6 +153,7 @@ class Pool:
             raise TooManySessions("too many statements wait for a server connection")
         future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
+        self.waiting = len(self._waiters)
         self._dial_more(len(self._waiters) - len(self._dials))
         try:
             async with asyncio.timeout(self._wait_s):
@@ -172,6 +168,7 @@ class Pool:
         finally:
             if future in self._waiters:
                 self._waiters.remove(future)
+            self.waiting = len(self._waiters)
 
     async def warm(self) -> dict[str, str]:
         """Return the server's ParameterStatus values, dialing once if none is known yet."""
@@ -192,6 +189,7 @@ class Pool:
             connection.link.dirty = True
         while self._waiters:
             future = self._waiters.popleft()
+            self.waiting = len(self._waiters)
             if not future.done():
                 future.set_result(connection)
                 return
@@ -262,8 +260,8 @@ class Pool:
         self._failure = ""
         self.parameters = dialed.parameters
         connection = ServerConnection(self, dialed)
-        dialed.transport.set_protocol(connection)
+        connection.transport = take_over(dialed.transport, connection)
         self._all.add(connection)
-        cast("asyncio.ReadTransport", dialed.transport).resume_reading()
+        connection.transport.resume_reading()
         self.release(connection)
 
