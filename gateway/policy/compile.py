@@ -9,7 +9,7 @@ table it named, because a column that was renamed away must not become readable.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,8 +95,9 @@ class TargetPolicy:
             if _here(mask.target, self.target) and not _applies(mask.except_, groups)
         ]
         masked, specs = Masking(self.catalog, self.bindings, active).build(self.exposures)
-        rules = [[rule.id for rule in of_kind] for of_kind in (grants, denies, guards)]
-        key = self._key(level, [*rules, list(limits)], active, ceiling)
+        rules = [[rule.id for rule in of_kind] for of_kind in (denies, guards)]
+        held = [[rule.id, rule.level, *rule.effects] for rule in grants]
+        key = self._key(level, [held, *rules, limits], active)
         profile = Profile(
             key=key,
             target=self.target,
@@ -125,19 +126,12 @@ class TargetPolicy:
     def _concerns(self, rule: Deny | Guard | Limit, groups: Collection[str]) -> bool:
         return _here(rule.target, self.target) and _applies(rule.to, groups)
 
-    def _key(
-        self,
-        level: Level,
-        rules: list[list[str]],
-        masks: list[Mask],
-        ceiling: Level,
-    ) -> str:
+    def _key(self, level: Level, rules: Sequence[object], masks: list[Mask]) -> str:
         parts = [
             self.bundle.digest,
             self.catalog.version,
             self.target,
             level,
-            ceiling,
             rules,
             [mask.id for mask in masks],
             # Bindings outlive names, so two processes may hold different ones for one catalog.
