@@ -39,6 +39,7 @@ class ColumnInfo:
     not_null: bool = False
     generated: bool = False
     has_default: bool = False
+    typmod: int = -1  # as RowDescription tells it: a domain's own where the type is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class TypeInfo:
     element: int = 0
     base: int = 0
     extension: str = ""
+    labels: tuple[str, ...] = ()  # of an enum, in its order
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,17 @@ _QUERIES: Final[Mapping[str, str]] = {
              AND d.objid = t.oid AND d.deptype = 'e'
         LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid""",
+    "typmods": """
+        SELECT a.attrelid::int8, a.attnum::int4,
+               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
+          AND c.relkind NOT IN ('t', 'i', 'I') AND (a.atttypmod >= 0 OR t.typtypmod >= 0)
+        ORDER BY a.attrelid, a.attnum""",
+    "labels": """
+        SELECT e.enumtypid::int8, e.enumlabel::text FROM pg_catalog.pg_enum e
+        ORDER BY e.enumtypid, e.enumsortorder""",
     "functions": """
         SELECT p.oid::int8, n.nspname::text, p.proname::text, p.pronargs::int4,
                p.pronargdefaults::int4, p.provariadic <> 0, p.prorettype::int8, p.proretset,
@@ -155,7 +166,10 @@ def build_catalog(rows: Mapping[str, Rows]) -> Catalog:
     server_version, user, _database = rows["session"][0]
     functions = _functions(rows["functions"])
     by_function_oid = {f.oid: f for overloads in functions.values() for f in overloads}
-    types = [TypeInfo(*row) for row in rows["types"]]
+    labels: dict[int, tuple[str, ...]] = defaultdict(tuple)
+    for type_oid, label in rows["labels"]:
+        labels[type_oid] += (label,)
+    types = [TypeInfo(*row, labels=labels.get(row[0], ())) for row in rows["types"]]
     relations = _relations(rows, {t.oid: t.relation for t in types if t.relation})
     user_operators, builtin, names = _operators(rows["operators"], by_function_oid)
     casts: dict[int, tuple[str, ...]] = defaultdict(tuple)
@@ -206,9 +220,18 @@ def split_path(text: str) -> Iterable[str]:
 
 def _relations(rows: Mapping[str, Rows], row_types: Mapping[int, int]) -> list[Relation]:
     columns: dict[int, list[ColumnInfo]] = defaultdict(list)
+    typmods = {(oid, attnum): typmod for oid, attnum, typmod in rows["typmods"]}
     for oid, name, attnum, type_oid, not_null, generated, has_default in rows["columns"]:
         columns[oid].append(
-            ColumnInfo(name, attnum, type_oid, not_null, generated != "", has_default)
+            ColumnInfo(
+                name,
+                attnum,
+                type_oid,
+                not_null,
+                generated != "",
+                has_default,
+                typmods.get((oid, attnum), -1),
+            )
         )
     up: dict[int, list[int]] = defaultdict(list)
     down: dict[int, list[int]] = defaultdict(list)
