@@ -1,7 +1,8 @@
-"""Every bound in one place.
+"""The bounds that more than one module, or an operator, depends on.
 
-A peer can choose no size, count or duration that is not capped by a name here. Units are in
-the names. A limit that an operator may change has a setting; these are its outer bounds.
+A peer can choose no size, count or duration that is not capped: by a name here, or where only
+one module is concerned, by a constant beside the code it protects. Units are in the names. A
+limit that an operator may change has a setting; these are its outer bounds.
 """
 
 from __future__ import annotations
@@ -29,11 +30,8 @@ RETAINED_BUFFER_BYTES_MAX: Final = 256 << 10  # capacity an idle session may kee
 
 # Statements and analysis.
 STATEMENT_BYTES_MAX: Final = 1 << 20  # what is audited and analysed; above: PN308
-STATEMENT_DEPTH_MAX: Final = 200  # nesting of brackets and operators before parsing
-STATEMENTS_PER_STRING_MAX: Final = 100
 ANALYSIS_TIMEOUT_S: Final = 5.0
 ANALYZER_PENDING_MAX: Final = 256  # requests one worker may have waiting at an analyzer
-ANALYZER_PENDING_PER_SESSION_MAX: Final = 1
 DECISION_CACHE_ENTRIES_MAX: Final = 20_000  # per worker
 DECISION_CACHE_BYTES_MAX: Final = 64 << 20
 CRASHED_TEXTS_MAX: Final = 1_000  # digests of statements that took an analyzer down
@@ -41,8 +39,6 @@ CRASHED_TEXTS_MAX: Final = 1_000  # digests of statements that took an analyzer 
 # Server side.
 DIAL_TIMEOUT_S: Final = 10.0
 CANCEL_TIMEOUT_S: Final = 5.0
-SERVER_MESSAGE_BYTES_MAX: Final = 1 << 30  # PostgreSQL's own limit on one message
-ROW_COLUMNS_MAX: Final = 1_664  # PostgreSQL's MaxTupleAttributeNumber
 SERVER_IDLE_S: Final = 600.0
 SERVER_AGE_S: Final = 3_600.0
 SCRAM_ITERATIONS_MAX: Final = 1_000_000  # a hostile server could ask for hours of hashing
@@ -66,11 +62,9 @@ LEEWAY_S_MAX: Final = 300.0
 # Audit.
 JOURNAL_BYTES: Final = 16 << 20  # per worker; also the most that can wait for the writer
 JOURNAL_CONTROL_BYTES: Final = 8 << 20  # control and supervisor write little
-RECORD_BYTES_MAX: Final = 8 << 20  # 1 MiB of SQL escaped sixfold, plus its fields
 SEGMENT_BYTES_MAX: Final = 64 << 20
 SEGMENT_AGE_S_MAX: Final = 3_600.0
 CHECKPOINT_S: Final = 10.0
-WRITER_BATCH_BYTES_MAX: Final = 4 << 20
 WRITER_SYNC_S: Final = 0.005
 DISK_WARN_SHARE: Final = 0.90
 DISK_REFUSE_SHARE: Final = 0.97
