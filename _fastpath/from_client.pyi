@@ -1,9 +1,3 @@
-from _fastpath.from_server import ServerSide
-from _fastpath.statements import Verdict
+from _fastpath.outgoing import Outgoing
 
-class ClientSide(ServerSide):
-    verdict: Verdict
-    asked_sql: bytes
-    asked_types: bytes
-    asked_binds: bytes
-    asked_extended: bool
+class ClientSide(Outgoing): ...

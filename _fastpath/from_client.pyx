@@ -3,91 +3,33 @@
 Invariant: bytes leave for the server only after a verdict for the statement they belong to and
 after its intent is in the journal. Order is the client's; nothing here reorders messages.
 """
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memchr
 
-from _fastpath.from_server cimport ServerSide
+from _fastpath.outgoing cimport (
+    ACTION_DECIDE, ACTION_ATTACH, ACTION_JOURNAL, ACTION_REFUSE, ACTION_TERMINATE,
+    ACTION_VIOLATION, ACTION_STALE, ACTION_NEXT,
+    Outgoing, bind_values_end, count_at, message, show, string_end, text,
+)
 from _fastpath.relay_state cimport EVENT_BROKEN, now_ns
 from _fastpath.replies cimport (
     MODE_FORWARD, MODE_SKIP, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END, REPLY_DESCRIBE_PORTAL,
-    REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC,
+    REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC,
     Expected,
 )
-from _fastpath.statements cimport (
-    VERDICT_APPROVE, VERDICT_DENY, VERDICT_LOCAL, Portal, Prepared, Verdict,
-)
-from _fastpath.wire cimport HEADER_SIZE, load_be32, store_be32
+from _fastpath.statements cimport VERDICT_DENY, VERDICT_LOCAL, Portal, Prepared, Verdict
+from _fastpath.wire cimport HEADER_SIZE, store_be32
 
 
 cdef enum:
     STATEMENTS_MAX = 10000            # as limits.PREPARED_PER_SESSION_MAX
     PORTALS_MAX = 1000                # as limits.PORTALS_PER_SESSION_MAX
-    SLOT_POLICY = 0                   # as ipc.epochs
-    SLOT_CATALOG = 1
-    SLOT_REVOCATION = 2
 
 cdef bytes PARSE_COMPLETE = b"1\0\0\0\4"
 cdef bytes CLOSE_COMPLETE = b"3\0\0\0\4"
 
 
-cdef inline Py_ssize_t string_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept:
-    """Offset of the NUL that ends the string at `pos`, or -1."""
-    cdef const uint8_t *found
-    if pos >= end:
-        return -1
-    found = <const uint8_t *>memchr(data + pos, 0, end - pos)
-    return -1 if found == NULL else found - data
-
-
-cdef inline bytes text(const uint8_t *data, Py_ssize_t start, Py_ssize_t end):
-    return PyBytes_FromStringAndSize(<const char *>data + start, end - start)
-
-
-cdef bytes message(uint8_t kind, bytes payload):
-    cdef uint8_t header[HEADER_SIZE]
-    header[0] = kind
-    store_be32(header + 1, <int>len(payload) + 4)
-    return PyBytes_FromStringAndSize(<char *>header, HEADER_SIZE) + payload
-
-
-cdef inline Py_ssize_t count_at(const uint8_t *at) noexcept nogil:
-    # PostgreSQL reads the counts of Parse and Bind as unsigned 16-bit numbers.
-    return (<Py_ssize_t>at[0] << 8) | at[1]
-
-
-cdef Py_ssize_t bind_values_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept:
-    """Offset of Bind's result formats, or -1 when any count or length does not fit."""
-    cdef Py_ssize_t count, length, index
-    if end - pos < 2:
-        return -1
-    count = count_at(data + pos)
-    pos += 2
-    if end - pos < 2 * count + 2:
-        return -1
-    pos += 2 * count
-    count = count_at(data + pos)
-    pos += 2
-    for index in range(count):
-        if end - pos < 4:
-            return -1
-        length = load_be32(data + pos)
-        pos += 4
-        if length < -1 or (length > 0 and end - pos < length):
-            return -1
-        if length > 0:
-            pos += length
-    if end - pos < 2 or end - pos - 2 != 2 * count_at(data + pos):
-        return -1
-    return pos
-
-
-cdef str show(bytes name):
-    return name.decode("utf-8", "replace").replace('"', '""')
-
-
-cdef class ClientSide(ServerSide):
-    """Handlers of the frontend messages. `self.pos` and `self.end` bound the current one."""
+cdef class ClientSide(Outgoing):
+    """One handler per frontend message."""
 
     cdef int _dispatch(self, uint8_t kind, const uint8_t *data, Py_ssize_t pos,
                        Py_ssize_t end) except -1:
@@ -459,106 +401,3 @@ cdef class ClientSide(ServerSide):
             self.link.queue.push(REPLY_COPY_END, MODE_FORWARD, None)
             self.link.copy_end_sent = self.link.copy_in
         return ACTION_NEXT
-
-    cdef int _judge(self, Verdict verdict) except -1:
-        """What stands between a decided message and the server."""
-        self.verdict = verdict
-        if verdict.action == VERDICT_DENY:
-            return ACTION_REFUSE
-        if verdict.action == VERDICT_APPROVE and not self.granted:
-            return ACTION_HOLD
-        return ACTION_ATTACH if self.link is None else ACTION_NEXT
-
-    cdef bint _is_stale(self) noexcept:
-        return (
-            self.epochs[SLOT_POLICY] != self.cache.policy_generation
-            or self.epochs[SLOT_CATALOG] != self.cache.catalog_generation
-            or self.epochs[SLOT_REVOCATION] != self.revocation_seen
-        )
-
-    cdef Verdict _verdict_for(self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types,
-                              Py_ssize_t types_size):
-        if self.given is not None:
-            return self.given
-        return self.cache.find(sql, size, types, types_size)
-
-    cdef int _ask(self, const uint8_t *data, Py_ssize_t start, Py_ssize_t end, bytes types,
-                  bint extended) except -1:
-        self.asked_sql = text(data, start, end)
-        self.asked_types = types
-        self.asked_binds = b""
-        self.asked_extended = extended
-        return ACTION_DECIDE
-
-    cdef int _started(self, int64_t statement) except -1:
-        if self.granted:
-            self.watched[statement] = self.grant_token
-            self.granted = False
-            self.grant_token = None
-        return 0
-
-    cdef int _after(self, Verdict verdict) except -1:
-        """What a statement changes in the session, from the moment it is sent."""
-        if verdict.pin is not None and self.pin is None:
-            self.pin = verdict.pin
-        if verdict.ddl:
-            self.ddl_sent = True
-        if verdict.deallocate is not None and verdict.deallocate == b"*":
-            self.statements.clear()
-            self.link.prepared.clear()
-        if verdict.resets_role:
-            # DISCARD ALL ends SET ROLE too: it is set again before anything else can run.
-            self.statements.clear()
-            self.link.forget_session()
-            self.link.principal = self.principal
-            if self.setup:
-                self._inject_query(self.setup)
-            self.link.setup = self.setup
-            self.pin = None
-        elif verdict.resets_settings:
-            self.link.setup = None    # applied again when the connection is taken next
-        return 0
-
-    cdef int _forward(self) except -1:
-        """Pass the message being handled on as it is."""
-        if self.span_to != self.pos or self.span_from == self.span_to:
-            self._flush_span()
-            self.span_from = self.pos
-        self.span_to = self.end
-        return 0
-
-    cdef int _flush_span(self) except -1:
-        if self.span_from != self.span_to:
-            self.to_server.append(
-                <const uint8_t *><char *>self.input + self.span_from,
-                self.span_to - self.span_from
-            )
-            self.span_from = self.span_to
-        return 0
-
-    cdef int _inject(self, bytes sent) except -1:
-        self._flush_span()
-        return self.to_server.append(<const uint8_t *><char *>sent, len(sent))
-
-    cdef int _inject_query(self, bytes sql) except -1:
-        self._inject(message(c"Q", sql + b"\0"))
-        self.link.queue.push(REPLY_QUERY, MODE_SKIP, None)
-        self.link.owed += 1
-        return 0
-
-    cdef int _local(self, bytes answer) except -1:
-        """Answer in the server's place, behind what it still owes."""
-        if self.link is None or self.link.queue.count == 0:
-            self.to_client.append(<const uint8_t *><char *>answer, len(answer))
-        else:
-            self.link.queue.push(REPLY_LOCAL, MODE_FORWARD, answer)
-        return ACTION_NEXT
-
-    cdef int _refuse_with(self, str sqlstate, str reason) except -1:
-        self.verdict = None
-        self.fault = (sqlstate, reason)
-        return ACTION_REFUSE
-
-    cdef int _violation(self, str reason) except -1:
-        self.fault = reason
-        return ACTION_VIOLATION

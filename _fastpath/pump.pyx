@@ -5,7 +5,7 @@ Nothing here decides or waits. Whatever is not the plain course of a statement i
 between transactions as long as nobody waits for one: it is taken away when somebody does
 (`gateway.upstream.pool`), so an uncontended statement touches no pool at all.
 """
-from _fastpath.from_client cimport ACTION_IDLE
+from _fastpath.outgoing cimport ACTION_IDLE
 from _fastpath.link cimport ServerLink
 from _fastpath.plainsocket cimport Receiver, write_to
 from _fastpath.relay_state cimport EVENT_IDLE

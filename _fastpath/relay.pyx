@@ -7,9 +7,8 @@ One call per read and one write per read in each direction; no I/O happens here.
 from libc.stdint cimport int64_t, uint8_t
 
 from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, frame_next
-from _fastpath.from_client cimport (
-    ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT, ClientSide,
-)
+from _fastpath.from_client cimport ClientSide
+from _fastpath.outgoing cimport ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT
 from _fastpath.link cimport ServerLink
 from _fastpath.replies cimport MODE_REPLACE, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, Expected
 from _fastpath.statements cimport Portal, Verdict, VerdictCache

@@ -1,0 +1,63 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from _fastpath.from_server cimport ServerSide
+from _fastpath.statements cimport Verdict
+
+
+cdef enum RelayAction:
+    ACTION_IDLE = 0           # everything that came is handled
+    ACTION_DECIDE             # `asked_sql`, `asked_types`: a verdict is needed
+    ACTION_ATTACH             # a server connection is needed
+    ACTION_HOLD               # `verdict` wants an approval
+    ACTION_JOURNAL            # no room for the intent
+    ACTION_REFUSE             # `verdict` denies, or `fault` is (SQLSTATE, text)
+    ACTION_TERMINATE          # the client said goodbye
+    ACTION_VIOLATION          # `fault`: the client broke the protocol
+    ACTION_BACKLOG            # too many replies are owed: wait for EVENT_BACKLOG
+    ACTION_STALE              # policy, catalog or a revocation moved on: `use_cache` again
+    ACTION_NEXT               # go on with the next message; never returned
+
+
+cdef class Outgoing(ServerSide):
+    cdef bytes input
+    cdef Py_ssize_t pos               # next message of `input`
+    cdef Py_ssize_t end               # end of the message being handled
+    cdef Py_ssize_t span_from         # verbatim bytes of `input` on their way to the server
+    cdef Py_ssize_t span_to
+    cdef list pieces                  # a message larger than its reads
+    cdef Py_ssize_t pieces_size
+    cdef Py_ssize_t need
+    cdef bint discarding              # after a refusal: until Sync
+    cdef bint granted                 # the message at `pos` was approved
+    cdef object grant_token
+    cdef int64_t revocation_seen
+    cdef Verdict given                # answer to ACTION_DECIDE, used once
+    cdef readonly Verdict verdict
+    cdef readonly bytes asked_sql
+    cdef readonly bytes asked_types
+    cdef readonly bytes asked_binds   # parameters of a held Bind: formats and values
+    cdef readonly bint asked_extended
+
+    cdef int _judge(self, Verdict verdict) except -1
+    cdef Verdict _verdict_for(self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types,
+                              Py_ssize_t types_size)
+    cdef int _after(self, Verdict verdict) except -1
+    cdef int _forward(self) except -1
+    cdef int _flush_span(self) except -1
+    cdef int _inject(self, bytes message) except -1
+    cdef int _inject_query(self, bytes sql) except -1
+    cdef int _local(self, bytes answer) except -1
+    cdef int _ask(self, const uint8_t *data, Py_ssize_t start, Py_ssize_t end, bytes types,
+                  bint extended) except -1
+    cdef bint _is_stale(self) noexcept
+    cdef int _started(self, int64_t statement) except -1
+    cdef int _refuse_with(self, str sqlstate, str text) except -1
+    cdef int _violation(self, str text) except -1
+
+
+cdef Py_ssize_t string_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept
+cdef bytes text(const uint8_t *data, Py_ssize_t start, Py_ssize_t end)
+cdef bytes message(uint8_t kind, bytes payload)
+cdef Py_ssize_t count_at(const uint8_t *at) noexcept nogil
+cdef Py_ssize_t bind_values_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept
+cdef str show(bytes name)
