@@ -9,10 +9,11 @@ import pytest
 
 from gateway.cli.main import COMMANDS
 from gateway.cli.reference import PAGES, render
-from gateway.config import Config
+from gateway.config import Config, load_config
 from gateway.config_source import ENV_OTHER, known_settings
 from gateway.errors import ERRORS
 from gateway.metrics import METRICS
+from gateway.policy.load import load_bundle
 
 ROOT = Path(__file__).parents[2]
 PAGES_EXPECTED = {
@@ -102,3 +103,33 @@ def test_make_targets_that_are_named_exist() -> None:
     for path in documents():
         for name in re.findall(r"`make ([a-z-]+)", path.read_text()):
             assert name in targets, f"{path.name}: make {name}"
+
+
+def blocks(language: str, start: str) -> list[tuple[Path, str]]:
+    """Return the fenced blocks of `language` in all documents that begin with `start`."""
+    fence = re.compile(rf"^( *)```{language}\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+    return [
+        (path, match[2])
+        for path in documents()
+        for match in fence.finditer(path.read_text())
+        if match[2].lstrip().startswith(start)
+    ]
+
+
+def test_policies_that_are_shown_load(tmp_path: Path) -> None:
+    shown = blocks("yaml", "version: 1")
+    assert shown
+    for number, (path, text) in enumerate(shown):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / f"{path.stem}.yaml").write_text(text)
+        load_bundle(directory, targets=["orders"], issuers=["corp"])
+
+
+def test_configurations_that_are_shown_load(tmp_path: Path) -> None:
+    shown = blocks("toml", "[")
+    assert shown
+    for path, text in shown:
+        file = tmp_path / f"{path.stem}.toml"
+        file.write_text(text)
+        load_config(file, {})
