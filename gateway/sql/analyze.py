@@ -6,19 +6,33 @@ Newcomer's order: `parse` -> this -> `query` -> `from_clause` -> `expressions` -
 from __future__ import annotations
 
 from gateway.errors import NotUnderstood, TooComplex
-from gateway.sql import modify, sqljson, statements
+from gateway.sql import (
+    copying,
+    ddl_alter,
+    ddl_create,
+    ddl_other,
+    invocations,
+    modify,
+    sqljson,
+    statements,
+)
 from gateway.sql.catalog import Catalog
-from gateway.sql.ddl import HANDLERS as DDL_HANDLERS
-from gateway.sql.ddl import create_table_as, select_into
+from gateway.sql.ddl_create import create_table_as, select_into
 from gateway.sql.effects import Node, Walk
 from gateway.sql.facts import Output, StatementFacts
 from gateway.sql.parse import parse
 from gateway.sql.statements import QUERY_KINDS, Draft, StatementWalk
 from gateway.sql.values import Column
 
-_HANDLERS: dict[str, StatementWalk] = {**statements.HANDLERS, **DDL_HANDLERS}
+_HANDLERS: dict[str, StatementWalk] = {
+    **statements.HANDLERS,
+    **copying.HANDLERS,
+    **ddl_create.HANDLERS,
+    **ddl_alter.HANDLERS,
+    **ddl_other.HANDLERS,
+}
 # Imported for the handlers they register.
-_REGISTERED = (modify, sqljson)
+_REGISTERED = (invocations, modify, sqljson)
 
 
 def analyze(
@@ -37,9 +51,33 @@ def analyze(
     nodes = parse(sql)
     path = catalog.effective_path(search_path)
     alone = len(nodes) == 1
-    return tuple(
+    found = tuple(
         statement_facts(node, Walk(catalog, path, param_oids), alone=alone) for node in nodes
     )
+    if not alone:
+        _check_order(found)
+    return found
+
+
+def _check_order(found: tuple[StatementFacts, ...]) -> None:
+    """Refuse a string in which one statement may change what names mean in a later one."""
+    moved = False
+    for statement in found:
+        if moved and (statement.reads or any(e.id in _NAMED for e in statement.effects)):
+            raise NotUnderstood(
+                "a statement follows one that may change what its names mean",
+                hint="Send them one at a time.",
+            )
+        moved = moved or statement.ddl or statement.resets_settings
+        moved = moved or any(
+            e.id in ("session.set", "session.role", "code.do") or e.id.startswith("function.")
+            for e in statement.effects
+        )
+
+
+_NAMED = frozenset(
+    "rows.read rows.insert rows.update rows.delete rows.merge rows.lock copy.in copy.out".split()
+)
 
 
 def statement_facts(node: Node, walk: Walk, *, alone: bool = True) -> StatementFacts:

@@ -226,9 +226,9 @@ def _is_exact_builtin(walk: Walk, name: str, left: Value | None, right: Value | 
             left_type = right_type
         elif right_type == UNKNOWN:
             right_type = left_type
-    elif left_type == UNKNOWN or right_type == UNKNOWN:
+    elif UNKNOWN in (left_type, right_type):
         return False
-    if left_type == UNTYPED and left is not None or right_type == UNTYPED and right is not None:
+    if (left_type == UNTYPED and left is not None) or (right_type == UNTYPED and right is not None):
         return False
     builtin = walk.catalog.builtin_operators
     if (name, left_type, right_type) in builtin:
@@ -275,10 +275,10 @@ def cast(walk: Walk, source: Value, info: TypeInfo, *, is_constant: bool) -> Val
         for function in walk.catalog.user_casts.get(type_oid, ()):
             walk.by_text()
             walk.effect("function.call", name=function)
-    if info.schema != PG_CATALOG and info.kind == "b" and not info.element and info.oid:
-        if info.extension not in allowed.REVIEWED_EXTENSIONS:
-            # Its input function is code that initdb did not bring.
-            walk.effect("function.call_unknown", name=f"{info.schema}.{info.name}")
+    is_base = info.schema != PG_CATALOG and info.kind == "b" and not info.element
+    if is_base and info.oid and info.extension not in allowed.REVIEWED_EXTENSIONS:
+        # Its input function is code that initdb did not bring.
+        walk.effect("function.call_unknown", name=f"{info.schema}.{info.name}")
     row = walk.catalog.row_relation(info.oid)
     return Value(source.refs, False, info.oid, row.oid if row is not None else 0)
 

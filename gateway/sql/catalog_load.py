@@ -169,7 +169,7 @@ def build_catalog(rows: Mapping[str, Rows]) -> Catalog:
     labels: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for type_oid, label in rows["labels"]:
         labels[type_oid] += (label,)
-    types = [TypeInfo(*row, labels=labels.get(row[0], ())) for row in rows["types"]]
+    types = [replace(TypeInfo(*row), labels=labels.get(row[0], ())) for row in rows["types"]]
     relations = _relations(rows, {t.oid: t.relation for t in types if t.relation})
     user_operators, builtin, names = _operators(rows["operators"], by_function_oid)
     casts: dict[int, tuple[str, ...]] = defaultdict(tuple)

@@ -14,14 +14,11 @@ from gateway.errors import quote_name
 from gateway.sql import calls
 from gateway.sql.effects import Node, Walk, check_fields, refuse
 from gateway.sql.facts import ColumnRef
-from gateway.sql.functions import AGGREGATES, WINDOW
 from gateway.sql.scope import Scope, cut, string_list
-from gateway.sql.subqueries import query_columns
 from gateway.sql.values import (
     BOOL,
     CLEAR,
     INT4,
-    NO_REFS,
     NUMERIC,
     TEXT,
     UNKNOWN,
@@ -194,7 +191,8 @@ def _const(_walk: Walk, _scope: Scope, node: Node) -> Value:
     if "sval" in node or node.get("isnull"):
         return _LITERAL
     if "fval" in node:
-        return Value(type_oid=NUMERIC)
+        # A long integer is int8 or numeric by its value.
+        return Value(type_oid=UNTYPED if node["fval"]["fval"].isdigit() else NUMERIC)
     return _BOOLEAN if "boolval" in node else CLEAR
 
 
@@ -223,10 +221,11 @@ def _test(walk: Walk, scope: Scope, node: Node) -> Value:
 
 def _array(walk: Walk, scope: Scope, node: Node) -> Value:
     values = operands(walk, scope, node.get("elements"))
-    return Value(union(values), False, _array_type(walk, _common_type(values)))
+    return Value(union(values), False, array_type(walk, _common_type(values)))
 
 
-def _array_type(walk: Walk, element: int) -> int:
+def array_type(walk: Walk, element: int) -> int:
+    """Return the array type of an element type, 0 when not known."""
     info = walk.catalog.types_by_oid.get(TEXT if element == UNKNOWN else element)
     if info is None:
         return UNTYPED
@@ -293,156 +292,6 @@ def _type_cast(walk: Walk, scope: Scope, node: Node) -> Value:
     return calls.cast(walk, source, info, is_constant="A_Const" in node["arg"])
 
 
-# -- operators and subqueries ---------------------------------------------------------------
-
-_BETWEEN: Final = frozenset(
-    {"AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"}
-)
-_PREDICATES: Final = frozenset(
-    {"=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"}
-)
-
-
-def _a_expr(walk: Walk, scope: Scope, node: Node) -> Value:
-    kind = node["kind"]
-    left = operand(walk, scope, node["lexpr"]) if "lexpr" in node else None
-    right = operand(walk, scope, node["rexpr"]) if "rexpr" in node else None
-    refs = NO_REFS
-    if left is not None:
-        refs = left.refs
-    if right is not None and right.refs:
-        refs = refs | right.refs
-    if kind in _BETWEEN:
-        for name in (">=", "<="):
-            calls.operator_name(walk, name, left, right)
-        return Value(refs, False, BOOL)
-    if kind in ("AEXPR_OP_ANY", "AEXPR_OP_ALL"):
-        right = _element(walk, right)
-    calls.operator(walk, node["name"], left, right)
-    if kind == "AEXPR_NULLIF":
-        return Value(refs, False, left.type_oid if left is not None else UNTYPED)
-    name = node["name"][-1]["String"]["sval"]
-    if name in _PREDICATES or kind != "AEXPR_OP":
-        return Value(refs, False, BOOL)
-    same = left is not None and right is not None and left.type_oid == right.type_oid
-    return Value(refs, False, left.type_oid if same and left is not None else UNTYPED)
-
-
-def _element(walk: Walk, value: Value | None) -> Value | None:
-    if value is None or value.type_oid == UNKNOWN:
-        return value
-    info = walk.catalog.types_by_oid.get(value.type_oid)
-    return Value(value.refs, False, info.element if info is not None else UNTYPED)
-
-
-def _sublink(walk: Walk, scope: Scope, node: Node) -> Value:
-    kind = node["subLinkType"]
-    refs = NO_REFS
-    test = None
-    if "testexpr" in node:
-        test = operand(walk, scope, node["testexpr"])
-        refs = test.refs
-    with walk.at("expression"):
-        columns = query_columns(walk, scope, node["subselect"])
-    if kind == "EXISTS_SUBLINK":
-        return Value(type_oid=BOOL)
-    values = [value for _, value in columns]
-    inner = union(values)
-    walk.use(inner)
-    refs = refs | inner
-    type_oid = values[0].type_oid if len(values) == 1 else UNTYPED
-    if kind in ("ANY_SUBLINK", "ALL_SUBLINK"):
-        right = values[0] if len(values) == 1 else Value()
-        if "operName" in node:
-            calls.operator(walk, node["operName"], test, right)
-        else:
-            calls.operator_name(walk, "=", test, right)
-        return Value(refs, False, BOOL)
-    if kind == "ARRAY_SUBLINK":
-        type_oid = _array_type(walk, type_oid)
-    elif kind not in ("EXPR_SUBLINK", "MULTIEXPR_SUBLINK"):
-        refuse(f"{kind} is not analysed")
-    row = values[0].row if len(values) == 1 and kind == "EXPR_SUBLINK" else 0
-    return Value(refs, False, type_oid, row)
-
-
-# -- functions ------------------------------------------------------------------------------
-
-
-def _func_call(walk: Walk, scope: Scope, node: Node) -> Value:
-    parts = string_list(node["funcname"])
-    if len(parts) > 2:
-        refuse("a function is named with a database, which is not analysed")
-    name = cut(parts[-1])
-    schema = parts[0] if len(parts) == 2 else ""
-    before = walk.place
-    if walk.place == "expression":
-        if "over" in node or name in WINDOW:
-            walk.place = "window"
-        elif name in AGGREGATES:
-            walk.place = "aggregate"
-    args = node.get("args", [])
-    values = operands(walk, scope, args)
-    type_oid = calls.call(walk, schema, name, args, values)
-    if node.get("agg_distinct"):
-        for value in values:
-            walk.use(value.refs, "distinct")
-    extra = [_sort_key(walk, scope, key) for key in node.get("agg_order", ())]
-    if "agg_filter" in node:
-        extra.append(operand(walk, scope, node["agg_filter"]))
-    if "over" in node:
-        extra += window(walk, scope, node["over"])
-    walk.place = before
-    if type_oid == UNTYPED and values:
-        type_oid = _polymorphic_type(walk, name, values)
-    row = walk.catalog.row_relation(type_oid) if type_oid else None
-    return Value(union(values + extra), False, type_oid, row.oid if row is not None else 0)
-
-
-def _polymorphic_type(walk: Walk, name: str, values: list[Value]) -> int:
-    first = values[0].type_oid
-    if name == "unnest" and len(values) == 1:
-        element = _element(walk, values[0])
-        return element.type_oid if element is not None and first != UNKNOWN else UNTYPED
-    if name in _FIRST_ARGUMENT_TYPE:
-        return TEXT if first == UNKNOWN else first
-    return UNTYPED
-
-
-_FIRST_ARGUMENT_TYPE: Final = frozenset(
-    "array_append array_cat array_remove first_value lag last_value lead nth_value "
-    "max min abs ceil floor round trunc array_replace jsonb_populate_record "
-    "json_populate_record jsonb_populate_recordset json_populate_recordset".split()
-)
-
-
-def _sort_key(walk: Walk, scope: Scope, node: Node) -> Value:
-    body = node["SortBy"]
-    check_fields("SortBy", body, SORT_BY)
-    value = expr(walk, scope, body["node"])
-    walk.use(value.refs, "order")
-    if "useOp" in body:
-        calls.operator(walk, body["useOp"], value, value)
-    return value
-
-
-def window(walk: Walk, scope: Scope, node: Node) -> list[Value]:
-    """Evaluate a window definition: its keys decide what the function sees."""
-    check_fields("WindowDef", node, _WINDOW_DEF)
-    with walk.at("window"):
-        values = operands(walk, scope, node.get("partitionClause"))
-        values += [_sort_key(walk, scope, key) for key in node.get("orderClause", ())]
-        for key in ("startOffset", "endOffset"):
-            if key in node:
-                walk.by_text()
-                values.append(operand(walk, scope, node[key]))
-    for name in ("name", "refname"):
-        if name in node:
-            # The named window's keys were noted where WINDOW defines it.
-            values.append(Value(scope.find_window(node[name])))
-    return values
-
-
 def _grouping(walk: Walk, scope: Scope, node: Node) -> Value:
     values = operands(walk, scope, node.get("args"))
     return Value(union(values), False, INT4)
@@ -462,9 +311,6 @@ TYPE_NAME: Final = frozenset(
     {"names", "typemod", "typmods", "arrayBounds", "location", "pct_type", "setof"}
 )
 SORT_BY: Final = frozenset({"node", "sortby_dir", "sortby_nulls", "useOp", "location"})
-_WINDOW_DEF: Final = frozenset(
-    "name refname partitionClause orderClause frameOptions startOffset endOffset location".split()
-)
 
 
 def _fields(names: str) -> frozenset[str]:
@@ -475,21 +321,10 @@ _HANDLERS: dict[str, tuple[frozenset[str], Handler]] = {
     "ColumnRef": (_fields("fields location"), _column_ref),
     "A_Const": (_fields("ival fval boolval sval bsval isnull location"), _const),
     "ParamRef": (_fields("number location"), _param),
-    "A_Expr": (
-        _fields("kind name lexpr rexpr rexpr_list_start rexpr_list_end location"),
-        _a_expr,
-    ),
     "BoolExpr": (_fields("boolop args location"), _bool_expr),
     "NullTest": (_fields("arg nulltesttype location"), _test),
     "BooleanTest": (_fields("arg booltesttype location"), _test),
     "TypeCast": (_fields("arg typeName location"), _type_cast),
-    "FuncCall": (
-        _fields(
-            "funcname args agg_order agg_filter over agg_within_group agg_star agg_distinct "
-            "func_variadic funcformat location"
-        ),
-        _func_call,
-    ),
     "A_Indirection": (_fields("arg indirection"), _indirection),
     "A_ArrayExpr": (_fields("elements list_start list_end location"), _array),
     "RowExpr": (_fields("args row_format colnames location"), _row),
@@ -497,7 +332,6 @@ _HANDLERS: dict[str, tuple[frozenset[str], Handler]] = {
     "CaseExpr": (_fields("arg args defresult location"), _case),
     "CoalesceExpr": (_fields("args location"), _args_only),
     "MinMaxExpr": (_fields("op args location"), _args_only),
-    "SubLink": (_fields("subLinkType testexpr operName subselect location"), _sublink),
     "SQLValueFunction": (_fields("op typmod location"), _sql_value),
     "CollateClause": (_fields("arg collname location"), _collate),
     "NamedArgExpr": (_fields("arg name argnumber location"), _named_arg),

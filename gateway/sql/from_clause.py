@@ -311,8 +311,8 @@ def _xml_table(walk: Walk, scope: Scope, node: Node, visible: list[Item]) -> Ite
     inner = Scope(scope.parent, visible, scope.ctes, scope.windows)
     with walk.at("function"):
         values = [operand(walk, inner, node[key]) for key in ("docexpr", "rowexpr")]
-        for namespace in node.get("namespaces", ()):
-            values.append(operand(walk, inner, namespace["ResTarget"]["val"]))
+        namespaces = node.get("namespaces", ())
+        values += [operand(walk, inner, one["ResTarget"]["val"]) for one in namespaces]
         names = []
         for column in node["columns"]:
             body = column["RangeTableFuncCol"]

@@ -49,7 +49,6 @@ array_append array_cat array_dims array_length array_lower array_ndims array_pos
 array_positions array_prepend array_remove array_replace array_reverse array_sample array_shuffle
 array_sort array_to_string array_upper cardinality enum_first enum_last enum_range
 generate_subscripts isempty lower_inc lower_inf range_merge trim_array unnest upper_inc upper_inf
-hstore
 """
 
 _PURE_JSON: Final = """
@@ -95,6 +94,88 @@ enum_larger enum_smaller satisfies_hash_partition xmlconcat2 pg_lsn_mi pg_wal_ls
 
 # What the server says about itself and this session; no row value and no secret.
 _ENVIRONMENT: Final = """
+current_catalog current_database current_query current_role current_schema current_schemas
+current_user session_user system_user user version pg_backend_pid pg_client_encoding
+getdatabaseencoding pg_encoding_to_char pg_char_to_encoding pg_is_in_recovery
+pg_postmaster_start_time pg_conf_load_time pg_my_temp_schema pg_is_other_temp_schema
+pg_trigger_depth pg_jit_available inet_client_addr inet_client_port inet_server_addr
+inet_server_port txid_current_if_assigned pg_current_xact_id_if_assigned pg_current_snapshot
+txid_current_snapshot txid_current pg_current_xact_id pg_snapshot_xmin pg_snapshot_xmax
+txid_snapshot_xmin txid_snapshot_xmax pg_visible_in_snapshot txid_visible_in_snapshot
+pg_timezone_names pg_timezone_abbrevs pg_get_keywords get_current_ts_config
+pg_listening_channels pg_max_backend_id merge_action unicode_version icu_unicode_version
+"""
+
+# Names, definitions and sizes of objects: what psql, ORMs and drivers introspect with.
+_CATALOG: Final = """
+format_type col_description obj_description shobj_description pg_describe_object
+pg_identify_object pg_identify_object_as_address pg_get_object_address pg_get_acl pg_basetype
+pg_get_constraintdef pg_get_expr pg_get_function_arg_default pg_get_function_arguments
+pg_get_function_identity_arguments pg_get_function_result pg_get_function_sqlbody
+pg_get_functiondef pg_get_indexdef pg_get_partition_constraintdef pg_get_partkeydef
+pg_get_replica_identity_index pg_get_ruledef pg_get_serial_sequence pg_get_statisticsobjdef
+pg_get_statisticsobjdef_columns pg_get_statisticsobjdef_expressions pg_get_triggerdef
+pg_get_userbyid pg_get_viewdef pg_index_column_has_property pg_index_has_property
+pg_indexam_has_property pg_partition_ancestors pg_partition_root pg_partition_tree
+pg_relation_is_publishable pg_relation_is_updatable pg_column_is_updatable
+pg_table_is_visible pg_type_is_visible pg_function_is_visible pg_operator_is_visible
+pg_opclass_is_visible pg_opfamily_is_visible pg_collation_is_visible pg_conversion_is_visible
+pg_statistics_obj_is_visible pg_ts_config_is_visible pg_ts_dict_is_visible
+pg_ts_parser_is_visible pg_ts_template_is_visible pg_relation_size pg_table_size
+pg_indexes_size pg_total_relation_size pg_database_size pg_size_bytes pg_tablespace_location
+pg_options_to_table aclexplode acldefault makeaclitem aclcontains has_any_column_privilege
+has_column_privilege has_database_privilege has_foreign_data_wrapper_privilege
+has_function_privilege has_language_privilege has_schema_privilege has_sequence_privilege
+has_server_privilege has_table_privilege has_tablespace_privilege has_type_privilege pg_has_role
+row_security_active to_regclass to_regcollation to_regnamespace to_regoper to_regoperator
+to_regproc to_regprocedure to_regrole to_regtype to_regtypemod regclass oidvectortypes
+pg_collation_actual_version pg_database_collation_actual_version pg_sequence_parameters
+pg_available_extensions pg_get_catalog_foreign_keys pg_extension_update_paths
+pg_settings_get_flags pg_char_to_encoding pg_encoding_max_length pg_filenode_relation
+pg_get_publication_tables
+"""
+
+# Sequence functions are effects on the sequence itself when its name is a constant.
+SEQUENCES: Final = {
+    "nextval": "rows.update",
+    "setval": "rows.update",
+    "currval": "rows.read",
+}
+
+_AGGREGATES: Final = """
+any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp
+every json_agg json_agg_strict json_object_agg json_object_agg_strict json_object_agg_unique
+json_object_agg_unique_strict jsonb_agg jsonb_agg_strict jsonb_object_agg
+jsonb_object_agg_strict jsonb_object_agg_unique jsonb_object_agg_unique_strict max min mode
+percentile_cont percentile_disc range_agg range_intersect_agg regr_avgx regr_avgy regr_count
+regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy stddev stddev_pop stddev_samp
+string_agg sum var_pop var_samp variance xmlagg
+"""
+
+_WINDOW: Final = """
+cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number
+"""
+
+# Harmless, but a constant decides how much work or output there is: never cached by shape.
+_SIZED: Final = "generate_series repeat lpad rpad"
+
+PURE: Final = frozenset(
+    name
+    for family in (
+        _PURE_TEXT,
+        _PURE_NUMBERS,
+        _PURE_TIME,
+        _PURE_CASTS,
+        _PURE_COLLECTIONS,
+        _PURE_JSON,
+        _PURE_SEARCH,
+        _PURE_NETWORK,
+        _PURE_GEOMETRY,
+        _PURE_MISC,
+    )
+    for name in family.split()
+)
+ENVIRONMENT: Final = """
 current_catalog current_database current_query current_role current_schema current_schemas
 current_user session_user system_user user version pg_backend_pid pg_client_encoding
 getdatabaseencoding pg_encoding_to_char pg_char_to_encoding pg_is_in_recovery

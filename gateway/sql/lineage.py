@@ -44,7 +44,7 @@ def _read_view(catalog: Catalog, source: ViewSource) -> ViewInfo:
                 verdict: Verdict = "direct" if value.direct else "derived"
                 known[attnum] = (verdict if value.refs else "clear", value.refs)
             return ViewInfo(known, touched)
-    return ViewInfo({attnum: ("unknown", reads) for attnum in attnums}, reads)
+    return ViewInfo(dict.fromkeys(attnums, ("unknown", reads)), reads)
 
 
 def _expand(catalog: Catalog, reads: frozenset[ColumnRef]) -> frozenset[ColumnRef]:
@@ -68,7 +68,7 @@ def _walk(
     catalog: Catalog, definition: str
 ) -> tuple[tuple[Column, ...], frozenset[ColumnRef]] | None:
     # Late: `query` needs `catalog`, and `catalog_load` needs this.
-    from gateway.sql import modify, sqljson  # noqa: F401, PLC0415
+    from gateway.sql import invocations, modify, sqljson  # noqa: F401, PLC0415
     from gateway.sql.query import columns_of  # noqa: PLC0415
     from gateway.sql.scope import Scope  # noqa: PLC0415
 

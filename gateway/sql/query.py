@@ -8,10 +8,12 @@ from typing import Final
 from gateway.errors import TooComplex, quote_name
 from gateway.sql import calls
 from gateway.sql.effects import OUTPUTS_MAX, Node, Walk, check_fields, refuse
-from gateway.sql.expressions import SORT_BY, clause, expr, operand, window
+from gateway.sql.expressions import clause, expr, operand
 from gateway.sql.facts import ColumnRef
 from gateway.sql.from_clause import from_list, provide_ctes
+from gateway.sql.invocations import window
 from gateway.sql.naming import output_name
+from gateway.sql.ordering import group_key, order, output_or_column, sort_by_output, unite
 from gateway.sql.scope import Cte, Scope, cut, rename, string_list
 from gateway.sql.subqueries import provide
 from gateway.sql.values import NO_REFS, UNTYPED, Column, Value, derived, union
@@ -58,10 +60,10 @@ def select(walk: Walk, parent: Scope, node: Node) -> tuple[Column, ...]:
     finish = with_clause(walk, scope, node)
     if node.get("op", "SETOP_NONE") != "SETOP_NONE":
         columns = _set_operation(walk, scope, node)
-        _sort_by_output(walk, columns, node)
+        sort_by_output(walk, columns, node)
     elif "valuesLists" in node:
         columns = _values(walk, scope, node["valuesLists"])
-        _sort_by_output(walk, columns, node)
+        sort_by_output(walk, columns, node)
     else:
         columns = _simple(walk, scope, node)
     for key in ("limitCount", "limitOffset"):
@@ -88,12 +90,12 @@ def _simple(walk: Walk, scope: Scope, node: Node) -> tuple[Column, ...]:
     columns = tuple((name, value) for name, value, _ in targets)
     clause(walk, scope, node.get("whereClause"), "where")
     for key in node.get("groupClause", ()):
-        _group_key(walk, scope, columns, key)
+        group_key(walk, scope, columns, key)
     clause(walk, scope, node.get("havingClause"), "where")
-    _order(walk, scope, columns, node.get("sortClause", []))
+    order(walk, scope, columns, node.get("sortClause", []))
     for key in node.get("distinctClause", ()):
         if key:
-            walk.use(_output_or_column(walk, scope, columns, key).refs, "distinct")
+            walk.use(output_or_column(walk, scope, columns, key).refs, "distinct")
         else:
             walk.use(union([value for _, value in columns]), "distinct")
     walk.place = before
@@ -163,89 +165,6 @@ def _row_star(walk: Walk, scope: Scope, node: Node) -> tuple[Column, ...]:
     return calls.row_columns(value.refs, relation)
 
 
-# -- ORDER BY, GROUP BY, DISTINCT ON --------------------------------------------------------
-
-
-def _order(walk: Walk, scope: Scope, columns: tuple[Column, ...], keys: list[Node]) -> None:
-    for key in keys:
-        body = key["SortBy"]
-        check_fields("ORDER BY", body, SORT_BY)
-        with walk.at("order"):
-            value = _output_or_column(walk, scope, columns, body["node"])
-        walk.use(value.refs, "order")
-        if "useOp" in body:
-            calls.operator(walk, body["useOp"], value, value)
-
-
-def _output_or_column(walk: Walk, scope: Scope, columns: tuple[Column, ...], node: Node) -> Value:
-    """Resolve as SQL-92 does: an output's number or name first, then an expression."""
-    if (by_number := _ordinal(walk, columns, node)) is not None:
-        return by_number
-    name = _bare_name(node)
-    if name is not None:
-        named = [value for label, value in columns if label == name]
-        if named:
-            return Value(union(named))
-    return expr(walk, scope, node)
-
-
-def _ordinal(walk: Walk, columns: tuple[Column, ...], node: Node) -> Value | None:
-    if "A_Const" not in node:
-        return None
-    walk.by_text()
-    number: int = node["A_Const"].get("ival", {}).get("ival", 0)
-    if not 0 < number <= len(columns):
-        refuse("a position in the output list is out of range")
-    return columns[number - 1][1]
-
-
-def _bare_name(node: Node) -> str | None:
-    fields = node.get("ColumnRef", {}).get("fields", ())
-    if len(fields) != 1 or "String" not in fields[0]:
-        return None
-    return cut(fields[0]["String"]["sval"])
-
-
-def _group_key(walk: Walk, scope: Scope, columns: tuple[Column, ...], node: Node) -> None:
-    if "GroupingSet" in node:
-        for inner in node["GroupingSet"].get("content", ()):
-            _group_key(walk, scope, columns, inner)
-        return
-    if "RowExpr" in node and node["RowExpr"].get("row_format") == "COERCE_IMPLICIT_CAST":
-        for inner in node["RowExpr"].get("args", ()):
-            _group_key(walk, scope, columns, inner)
-        return
-    with walk.at("group"):
-        if (by_number := _ordinal(walk, columns, node)) is not None:
-            walk.use(by_number.refs)
-            return
-        name = _bare_name(node)
-        # GROUP BY prefers a column of this level; both are noted where both could be meant.
-        named = [value for label, value in columns if label == name]
-        if named:
-            walk.use(union(named))
-            own = Scope(None, scope.items)
-            if name is None or own.find_column(name) is None:
-                return
-        operand(walk, scope, node)
-
-
-def _sort_by_output(walk: Walk, columns: tuple[Column, ...], node: Node) -> None:
-    for key in node.get("sortClause", ()):
-        body = key["SortBy"]
-        check_fields("ORDER BY", body, SORT_BY)
-        value = _ordinal(walk, columns, body["node"])
-        if value is None:
-            name = _bare_name(body["node"])
-            named = [value for label, value in columns if label == name]
-            if not named:
-                refuse("ORDER BY of a set operation takes output names and positions only")
-            value = Value(union(named))
-        walk.use(value.refs, "order")
-        if "useOp" in body:
-            calls.operator(walk, body["useOp"], value, value)
-
-
 # -- VALUES and set operations --------------------------------------------------------------
 
 
@@ -271,34 +190,13 @@ def _values(walk: Walk, scope: Scope, rows: list[Node]) -> tuple[Column, ...]:
 def _set_operation(walk: Walk, scope: Scope, node: Node) -> tuple[Column, ...]:
     left = _arm(walk, scope, node["larg"])
     right = _arm(walk, scope, node["rarg"])
-    return _unite(walk, node, left, right)
+    return unite(walk, node, left, right)
 
 
 def _arm(walk: Walk, scope: Scope, node: Node) -> tuple[Column, ...]:
     walk.deeper()
     columns = select(walk, scope, node)
     walk.depth -= 1
-    return columns
-
-
-def _unite(
-    walk: Walk, node: Node, left: tuple[Column, ...], right: tuple[Column, ...]
-) -> tuple[Column, ...]:
-    if len(left) != len(right):
-        refuse("the queries of a set operation have different numbers of columns")
-    columns = tuple(
-        (
-            name,
-            Value(
-                one.refs | other.refs if other.refs else one.refs,
-                False,
-                one.type_oid if one.type_oid == other.type_oid else UNTYPED,
-            ),
-        )
-        for (name, one), (_, other) in zip(left, right, strict=True)
-    )
-    if node["op"] != "SETOP_UNION" or not node.get("all"):
-        walk.use(union([value for _, value in columns]), "distinct")
     return columns
 
 
@@ -386,14 +284,14 @@ def _fixpoint(walk: Walk, scope: Scope, cte: Cte, body: Node, names: list[str]) 
     cte.columns = tuple((name, derived(value)) for name, value in first)
     for _ in range(_RECURSION_PASSES_MAX):
         right = _arm(walk, inner, body["rarg"])
-        united = _unite(walk, body, cte.columns, right)
+        united = unite(walk, body, cte.columns, right)
         if [value.refs for _, value in united] == [value.refs for _, value in cte.columns]:
             break
         cte.columns = united
     else:
         refuse("a recursive WITH query is too complex to analyse")
     cte.columns = united
-    _sort_by_output(walk, cte.columns, body)
+    sort_by_output(walk, cte.columns, body)
     for key in ("limitCount", "limitOffset"):
         if key in body:
             walk.by_text()

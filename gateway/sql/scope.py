@@ -54,11 +54,12 @@ class Item:
                 refuse(f"column {quote_name(name)} is ambiguous")
             return found
         relation = self.relation
-        if relation is not None and name in SYSTEM_COLUMNS:
-            if relation.ref.kind in _WITH_SYSTEM_COLUMNS:
-                attnum, type_oid = SYSTEM_COLUMNS[name]
-                return Value(frozenset((ColumnRef(relation.oid, attnum),)), True, type_oid)
-        return None
+        if relation is None or relation.ref.kind not in _WITH_SYSTEM_COLUMNS:
+            return None
+        if name not in SYSTEM_COLUMNS:
+            return None
+        attnum, type_oid = SYSTEM_COLUMNS[name]
+        return Value(frozenset((ColumnRef(relation.oid, attnum),)), True, type_oid)
 
 
 @dataclass(slots=True)

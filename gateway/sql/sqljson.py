@@ -11,8 +11,9 @@ from typing import Final
 
 from gateway.sql import calls
 from gateway.sql.effects import Node, Walk, check_fields, refuse
-from gateway.sql.expressions import TYPE_NAME, operand, register, window
+from gateway.sql.expressions import TYPE_NAME, operand, register
 from gateway.sql.from_clause import register_item
+from gateway.sql.invocations import window
 from gateway.sql.scope import Item, Scope, alias_of, index, rename
 from gateway.sql.subqueries import query_columns
 from gateway.sql.values import BOOL, NO_REFS, TEXT, Column, Value, union
@@ -116,18 +117,15 @@ def _query_parts(walk: Walk, scope: Scope, node: Node, path: Node | None) -> lis
     values = [_json_value(walk, scope, node["context_item"])]
     if path is not None:
         values.append(operand(walk, scope, path))
-    for entry in node.get("passing", ()):
-        values.append(_json_value(walk, scope, entry["JsonArgument"]["val"]))
+    passing = node.get("passing", ())
+    values += [_json_value(walk, scope, entry["JsonArgument"]["val"]) for entry in passing]
     values += _behaviors(walk, scope, node)
     return values
 
 
 def _behaviors(walk: Walk, scope: Scope, node: Node) -> list[Value]:
-    found = []
-    for key in ("on_empty", "on_error"):
-        if "expr" in node.get(key, {}):
-            found.append(operand(walk, scope, node[key]["expr"]))
-    return found
+    given = [node.get(key, {}) for key in ("on_empty", "on_error")]
+    return [operand(walk, scope, one["expr"]) for one in given if "expr" in one]
 
 
 def _json_function(walk: Walk, scope: Scope, node: Node) -> Value:
@@ -175,8 +173,8 @@ def _table_columns(
 
 def _xml(walk: Walk, scope: Scope, node: Node) -> Value:
     values = [operand(walk, scope, entry) for entry in node.get("args", ())]
-    for entry in node.get("named_args", ()):
-        values.append(operand(walk, scope, entry["ResTarget"]["val"]))
+    named = node.get("named_args", ())
+    values += [operand(walk, scope, entry["ResTarget"]["val"]) for entry in named]
     return Value(union(values))
 
 

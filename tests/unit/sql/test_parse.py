@@ -37,9 +37,7 @@ HOSTILE: list[tuple[str, str, type[ClientError]]] = [
 
 
 @pytest.mark.parametrize(("sql", "error"), [c[1:] for c in HOSTILE], ids=[c[0] for c in HOSTILE])
-def test_hostile_text_costs_an_error(
-    catalog: Catalog, sql: str, error: type[ClientError]
-) -> None:
+def test_hostile_text_costs_an_error(catalog: Catalog, sql: str, error: type[ClientError]) -> None:
     started = time.perf_counter()
     with pytest.raises(error):
         analyze(sql.encode(), catalog, search_path=("app",))

@@ -252,9 +252,7 @@ CACHE = [
 
 
 @pytest.mark.parametrize(("sql", "cache"), CACHE)
-def test_where_a_constant_decides_the_text_is_the_key(
-    facts: Analyse, sql: str, cache: str
-) -> None:
+def test_where_a_constant_decides_the_text_is_the_key(facts: Analyse, sql: str, cache: str) -> None:
     assert facts(sql).cache == cache
 
 
@@ -306,8 +304,6 @@ REFUSED: list[tuple[str, type[ClientError]]] = [
 
 
 @pytest.mark.parametrize(("sql", "error"), REFUSED)
-def test_what_is_not_known_is_refused(
-    facts: Analyse, sql: str, error: type[ClientError]
-) -> None:
+def test_what_is_not_known_is_refused(facts: Analyse, sql: str, error: type[ClientError]) -> None:
     with pytest.raises(error):
         facts(sql)
