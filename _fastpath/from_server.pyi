@@ -1,4 +1,4 @@
-from _fastpath.relay_state import RelayState
+from _fastpath.settling import Settling
 
-class ServerSide(RelayState):
+class ServerSide(Settling):
     def from_server(self, data: bytes) -> bytes | None: ...

@@ -6,18 +6,15 @@ the server is hostile input too, and bytes that cannot be attributed go to nobod
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr
 
-from _fastpath.framing cimport FRAME_INCOMPLETE, FRAME_OK, FRAME_REFUSED, Frame, Run
+from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, Run
 from _fastpath.framing cimport frame_next, frame_run
-from _fastpath.relay_state cimport (
-    EVENT_BACKLOG, EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC, EVENT_IDLE, RelayState,
-)
+from _fastpath.relay_state cimport EVENT_BACKLOG, EVENT_BROKEN, EVENT_IDLE
 from _fastpath.replies cimport (
-    MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END,
-    REPLY_DESCRIBE_PORTAL, REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_LOCAL, REPLY_PARSE,
-    REPLY_QUERY, REPLY_SYNC, Expected,
+    MODE_FORWARD, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END, REPLY_DESCRIBE_PORTAL,
+    REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
+from _fastpath.settling cimport Settling
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.statements cimport Portal, Prepared, Verdict
 from _fastpath.wire cimport HEADER_SIZE, load_be32
@@ -32,7 +29,7 @@ cdef enum:
     BACKLOG_RESUME = 1024
 
 
-cdef class ServerSide(RelayState):
+cdef class ServerSide(Settling):
     """Handles the server's bytes for the session that holds the connection."""
 
     cpdef bytes from_server(self, bytes data):
@@ -72,7 +69,6 @@ cdef class ServerSide(RelayState):
     cdef bytes _join(self, bytes data):
         """Complete the message that an earlier read left unfinished, or hold `data` as well."""
         cdef bytes joined
-        cdef const uint8_t *start
         if self.link.need == 0:
             joined = self.link.carry + data
             self.link.carry = b""
@@ -112,7 +108,7 @@ cdef class ServerSide(RelayState):
                 return size
             if size - pos < HEADER_SIZE:
                 return pos
-            if self._begin_passing(pos, size):
+            if self._begin_passing(pos):
                 pos += HEADER_SIZE
                 continue
             wanted = 1 + <Py_ssize_t>load_be32(self._data + pos + 1)
@@ -125,7 +121,7 @@ cdef class ServerSide(RelayState):
             return size
         return pos
 
-    cdef int _begin_passing(self, Py_ssize_t pos, Py_ssize_t size) except -1:
+    cdef int _begin_passing(self, Py_ssize_t pos) except -1:
         """Start to stream an incomplete message whose content nobody looks at: 1 when done."""
         cdef Expected *head = self.link.queue.head()
         cdef uint8_t kind = self._data[pos]
@@ -313,211 +309,6 @@ cdef class ServerSide(RelayState):
             self._keep(start, end)
         return self._pop()
 
-    cdef int _simple_reply(self, int expected, Py_ssize_t start, Py_ssize_t end) except -1:
-        """ParseComplete, BindComplete or CloseComplete."""
-        cdef Expected *head = self.link.queue.head()
-        cdef Prepared prepared
-        if head == NULL or head.kind != expected:
-            return self._broken("the server answered out of turn")
-        if head.mode == MODE_REPLACE:
-            return self._broken("the server accepted what the gateway made it refuse")
-        if expected == REPLY_PARSE:
-            prepared = <Prepared>head.subject
-            if prepared.server_name in self.link.prepared:
-                self.link.prepared[prepared.server_name] = True
-        if head.mode == MODE_FORWARD:
-            self._keep(start, end)
-        return self._pop()
-
-    cdef int _complete(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
-        """CommandComplete, EmptyQueryResponse or PortalSuspended."""
-        cdef Expected *head = self.link.queue.head()
-        cdef Portal portal
-        cdef Verdict verdict
-        cdef Py_ssize_t tag_size = end - start - HEADER_SIZE - 1
-        if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
-            return self._broken("the server completed a statement that nothing asked for")
-        if kind != c"C" or tag_size < 0:
-            tag_size = 0
-        if head.kind == REPLY_EXECUTE:
-            portal = <Portal>head.subject
-            portal.rows += head.rows
-            portal.bytes += head.bytes
-            verdict = portal.verdict
-            self._keep(start, end)
-            if kind != c"s":
-                self.finish_portal(
-                    portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
-                )
-            if verdict.copy_in:
-                self.link.copy_in_flight -= 1
-                self._end_copy()
-            return self._pop()
-        if head.mode == MODE_SKIP:
-            return 0
-        if head.mode == MODE_REPLACE:
-            return self._broken("the server accepted what the gateway made it refuse")
-        verdict = <Verdict>head.subject
-        head.index += 1
-        head.has_plan = False
-        self._keep(start, end)
-        self._end_copy()
-        if head.statement and not head.failed:
-            # A string of several statements is one record: the tag is the last one's.
-            self._note_tag(self._data + start + HEADER_SIZE, tag_size)
-        return 0
-
-    cdef void _end_copy(self) noexcept:
-        self.link.copy_in = False
-        self.link.copy_end_sent = False
-
-    cdef int _note_tag(self, const uint8_t *tag, Py_ssize_t size) except -1:
-        cdef Py_ssize_t index
-        if size > <Py_ssize_t>sizeof(self._tag):
-            size = sizeof(self._tag)
-        for index in range(size):
-            self._tag[index] = tag[index]
-        self._tag_size = size
-        return 0
-
-    cdef int _error(self, Py_ssize_t start, Py_ssize_t end) except -1:
-        cdef Expected *head = self.link.queue.head()
-        cdef uint8_t sqlstate[5]
-        cdef bint known = _sqlstate(self._data + start + HEADER_SIZE, end - start - HEADER_SIZE,
-                                    sqlstate)
-        if head == NULL:
-            self.events |= EVENT_ERROR_ASYNC
-            self._emit_error(start, end)
-            return 0
-        if head.mode == MODE_REPLACE:
-            self._flush_kept()
-            answer = <bytes>head.subject
-            self.to_client.append(<const uint8_t *><char *>answer, len(answer))
-        elif head.mode == MODE_SKIP and head.kind == REPLY_QUERY:
-            # An injected setup that fails leaves a session on a server in an unknown state.
-            return self._broken("the server refused the session's settings")
-        else:
-            self._emit_error(start, end)
-        if head.kind == REPLY_QUERY:
-            head.failed = True
-            head.has_plan = False
-            self._end_copy()
-            self._tag_size = 0
-            if head.mode == MODE_FORWARD and head.statement:
-                self.write_result(
-                    head.statement, b"error", NULL, 0, sqlstate if known else NULL,
-                    head.rows, head.bytes, head.started_ns
-                )
-                head.statement = 0
-            return 0
-        if head.kind == REPLY_SYNC:
-            return 0                  # the implicit transaction failed at its commit
-        if head.mode == MODE_FORWARD and head.kind == REPLY_EXECUTE:
-            (<Portal>head.subject).rows += head.rows
-            (<Portal>head.subject).bytes += head.bytes
-        self._drop_failed(head, sqlstate if known else NULL)
-        self.link.queue.pop()
-        return self._discard_to_sync()
-
-    cdef int _discard_to_sync(self) except -1:
-        """The server reads on to the next Sync: what lies before it is never answered."""
-        cdef Expected *head
-        self.link.failed = True
-        while True:
-            head = self.link.queue.head()
-            if head == NULL:
-                return 0
-            if head.kind == REPLY_SYNC:
-                self.link.failed = False
-                return 0
-            if head.kind == REPLY_QUERY:
-                # A Query before the Sync is discarded too, its ReadyForQuery with it.
-                self.link.owed -= 1
-                if head.mode == MODE_FORWARD and (<Verdict>head.subject).copy_in:
-                    self.link.copy_in_flight -= 1
-                if head.statement:
-                    self.write_result(head.statement, b"skipped", NULL, 0, NULL, 0, 0,
-                                      head.started_ns)
-            else:
-                self._drop_failed(head, NULL)
-            self.link.queue.pop()
-
-    cdef int _drop_failed(self, Expected *entry, const uint8_t *sqlstate) except -1:
-        """Undo what was assumed when the message was sent. `sqlstate` NULL: it never ran."""
-        cdef Prepared prepared
-        cdef Portal portal
-        if entry.kind == REPLY_PARSE and entry.mode != MODE_REPLACE:
-            prepared = <Prepared>entry.subject
-            if entry.mode == MODE_FORWARD and self.statements.get(prepared.name) is prepared:
-                del self.statements[prepared.name]
-            if prepared.server_name:
-                self.link.prepared.pop(prepared.server_name, None)
-            elif self.link.unnamed is prepared:
-                self.link.unnamed = None
-        elif entry.kind == REPLY_BIND or entry.kind == REPLY_EXECUTE:
-            portal = <Portal>entry.subject
-            if self.portals.get(portal.name) is portal:
-                del self.portals[portal.name]
-            self.finish_portal(portal, b"error" if sqlstate != NULL else b"skipped", NULL, 0,
-                               sqlstate)
-            if entry.kind == REPLY_EXECUTE and portal.verdict.copy_in:
-                self.link.copy_in_flight -= 1
-                self._end_copy()
-        return 0
-
-    cdef int _ready(self, Py_ssize_t start, Py_ssize_t end) except -1:
-        cdef Expected *head
-        self._settle()
-        head = self.link.queue.head()
-        if head == NULL or (head.kind != REPLY_SYNC and head.kind != REPLY_QUERY):
-            return self._broken("the server became ready out of turn")
-        if end - start != HEADER_SIZE + 1:
-            return self._broken("the server sent a malformed ReadyForQuery")
-        self.link.transaction = self._data[end - 1]
-        self.link.owed -= 1
-        if head.kind == REPLY_QUERY and head.statement:
-            self.write_result(
-                head.statement, b"ok", self._tag, self._tag_size, NULL, head.rows, head.bytes,
-                head.started_ns
-            )
-            self._tag_size = 0
-        if head.mode == MODE_FORWARD and head.kind == REPLY_QUERY:
-            if (<Verdict>head.subject).copy_in:
-                self.link.copy_in_flight -= 1
-        if head.mode != MODE_SKIP:
-            self._keep(start, end)
-        self._pop()
-        if self.link.transaction == c"I" and self.ddl_sent:
-            self.ddl_sent = False
-            self.events |= EVENT_DDL
-        if self.portals and self.link.nothing_owed():
-            self._end_portals()
-        return 0
-
-    cdef int _end_portals(self) except -1:
-        """Portals end with their transaction; one that was not run to its end is recorded so."""
-        cdef Portal portal
-        for portal in self.portals.values():
-            self.finish_portal(portal, b"suspended" if portal.rows else b"skipped", NULL, 0, NULL)
-        self.portals.clear()
-        return 0
-
-    cdef int _pop(self) except -1:
-        self.link.queue.pop()
-        return self._settle()
-
-    cdef int _settle(self) except -1:
-        """Emit the gateway's own answers that are next in line."""
-        cdef Expected *head = self.link.queue.head()
-        while head != NULL and (head.kind == REPLY_LOCAL or head.kind == REPLY_COPY_END):
-            if head.kind == REPLY_LOCAL:
-                self._flush_kept()
-                answer = <bytes>head.subject
-                self.to_client.append(<const uint8_t *><char *>answer, len(answer))
-            self.link.queue.pop()
-            head = self.link.queue.head()
-        return 0
-
     cdef int _plan_query(self, Expected *head, Py_ssize_t start, Py_ssize_t end) except -1:
         """Cross-check the description of a simple query's result, 0 when it broke."""
         self.query_plan = None
@@ -550,56 +341,3 @@ cdef class ServerSide(RelayState):
             verdict.shape_index = index
             verdict.formats = formats
         return verdict.plan
-
-    cdef bytes _payload(self, Py_ssize_t start, Py_ssize_t end):
-        return PyBytes_FromStringAndSize(
-            <char *>self._data + start + HEADER_SIZE, end - start - HEADER_SIZE
-        )
-
-    cdef int _emit_error(self, Py_ssize_t start, Py_ssize_t end) except -1:
-        if self.filters_errors:
-            return self._emit_filtered(c"E", start, end)
-        return self._keep(start, end)
-
-    cdef int _emit_filtered(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
-        """An error or notice may repeat a value: fixed text per SQLSTATE goes out instead."""
-        cdef bytes filtered = self.error_filter(kind, self._payload(start, end))
-        self._flush_kept()
-        return self.to_client.append(<const uint8_t *><char *>filtered, len(filtered))
-
-    cdef int _keep(self, Py_ssize_t start, Py_ssize_t end) except -1:
-        """Let `data[start:end]` go to the client as it is."""
-        if self._kept_to != start or self._kept_from == self._kept_to:
-            self._flush_kept()
-            self._kept_from = start
-        self._kept_to = end
-        return 0
-
-    cdef int _flush_kept(self) except -1:
-        if self._kept_from != self._kept_to:
-            self.to_client.append(
-                self._data + self._kept_from, self._kept_to - self._kept_from
-            )
-            self._kept_from = self._kept_to
-        return 0
-
-    cdef int _broken(self, object why) except -1:
-        self.events |= EVENT_BROKEN
-        self.fault = why
-        return 0
-
-
-cdef bint _sqlstate(const uint8_t *fields, Py_ssize_t size, uint8_t *out) noexcept nogil:
-    """Copy field C of an ErrorResponse; every field is optional and none is trusted."""
-    cdef Py_ssize_t pos = 0, index
-    cdef const uint8_t *terminator
-    while pos < size and fields[pos]:
-        terminator = <const uint8_t *>memchr(fields + pos, 0, size - pos)
-        if terminator == NULL:
-            return False
-        if fields[pos] == c"C" and terminator - (fields + pos) == 6:
-            for index in range(5):
-                out[index] = fields[pos + 1 + index]
-            return True
-        pos = terminator - fields + 1
-    return False

@@ -1,4 +1,4 @@
-"""What stands between a judged message and the server: verdicts, the span that goes out, injections.
+"""What stands between a judged message and the server: verdicts, spans, injections.
 
 Bytes of a read that leave as they came are one span of it; whatever is injected or rewritten goes
 through `to_server` in order. Both are taken in one write.
@@ -46,7 +46,7 @@ cdef Py_ssize_t count_at(const uint8_t *at) noexcept nogil:
 
 cdef Py_ssize_t bind_values_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept:
     """Offset of Bind's result formats, or -1 when any count or length does not fit."""
-    cdef Py_ssize_t count, length, index
+    cdef Py_ssize_t count, length, _index
     if end - pos < 2:
         return -1
     count = count_at(data + pos)
@@ -56,7 +56,7 @@ cdef Py_ssize_t bind_values_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t 
     pos += 2 * count
     count = count_at(data + pos)
     pos += 2
-    for index in range(count):
+    for _index in range(count):
         if end - pos < 4:
             return -1
         length = load_be32(data + pos)

@@ -28,6 +28,17 @@ cdef bytes POISON_PARSE = b"P" + (4 + 1 + len(POISON) + 1 + 2).to_bytes(4, "big"
 )
 
 
+cdef inline bint is_frontend(uint8_t kind) noexcept nogil:
+    """Whether a client may send this type once it is logged in."""
+    return kind in (
+        c"Q", c"P", c"B", c"D", c"E", c"C", c"S", c"H", c"X", c"d", c"c", c"f", c"F",
+    )
+
+
+cdef inline bint is_bare(uint8_t kind) noexcept nogil:
+    return kind in (c"S", c"H", c"X", c"c")
+
+
 cdef class Relay(ClientSide):
     """One session: its client's byte stream in, and the server's back."""
 
@@ -89,7 +100,12 @@ cdef class Relay(ClientSide):
                 continue
             if status == FRAME_REFUSED:
                 return self._violation("a message has an impossible length")
+            if self.pos < size and not is_frontend(data[self.pos]):
+                # Not waited for: its length could be anything, and nothing would come of it.
+                return self._violation("a message of this type has no place here")
             if size - self.pos >= HEADER_SIZE:
+                if is_bare(data[self.pos]):
+                    return self._violation("this message carries no data")
                 self._stash(size)
             return ACTION_IDLE
 

@@ -1,2 +1,2 @@
-class ReplyQueue: 
+class ReplyQueue:
     count: int

@@ -235,11 +235,19 @@ class ClientConnection(asyncio.Protocol):
             raise TokenInvalid(reason="not ASCII") from None
         principal = await self._worker.verify(token)
         self._principal = principal.key
+        self._check_revoked(principal)
         login = await self._authorise(principal)
         pool = self._worker.pool(login.target, login.rights.profile.level)
         login.told = {**await pool.warm(), **self._screened.settings}
+        # Again, and with no wait behind it: the session stands for this state of the list.
+        self._check_revoked(principal)
         if self._phase is not Phase.CLOSED:
             self._become_session(login)
+
+    def _check_revoked(self, principal: Principal) -> None:
+        revocations = self._worker.lifetime.revocations
+        revocations.refresh()
+        revocations.check(principal)
 
     async def _authorise(self, principal: Principal) -> Login:
         worker, screened = self._worker, self._screened

@@ -62,6 +62,8 @@ class Login:
             fields["agent"] = principal.agent
         if principal.run_id:
             fields["run_id"] = principal.run_id
+        if principal.actor:
+            fields["actor"] = principal.actor
         return fields
 
     def observe_status(self, payload: bytes) -> bool | None:
@@ -95,10 +97,7 @@ class Login:
             worker=context.worker_id,
             generation=context.generation,
         )
-        loop = asyncio.get_running_loop()
-        self.expiry = loop.call_later(
-            max(0.0, principal.expires_at - time.time()), session.expire
-        )
+        self.expiry = self.worker.lifetime.start(session)
         self.worker.sessions[self.session_id] = session
         metrics.inc(_ACCEPTED)
         metrics.put(_OPEN, len(self.worker.sessions))

@@ -24,6 +24,7 @@ async def run_worker(context: WorkerContext) -> None:
     worker = Worker(context)
     await worker.cancels.start()
     worker.spawn(worker.sync_sessions(), "sync-sessions")
+    worker.spawn(worker.lifetime.watch(), "lifetime")
     servers = [
         await loop.create_server(lambda: ClientConnection(worker), sock=sock)
         for sock in context.sockets

@@ -20,16 +20,17 @@ from gateway.errors import (
     AuditUnwritable,
     Cancelled,
     ClientError,
-    IdentityExpired,
+    IdentityRevoked,
     NoGrantOnTarget,
+    NotReady,
     ProtocolViolation,
     ServerLost,
 )
-from gateway.ipc import epochs
 from gateway.limits import CLIENT_BUFFER_BYTES_MAX
 from gateway.policy.decision import DecideRequest, Decision
 from gateway.protocol.messages import build_error, filter_error
 from gateway.session import events, hold
+from gateway.session.lifetime import end_now
 from gateway.session.login import Login
 from gateway.session.refusal import plain_error, refused_fields
 from gateway.session.verdicts import build_verdict
@@ -130,9 +131,10 @@ class Session(Pump):
         if is_free and self.task is None:
             self.fail(events.shutting_down(), "drain")
 
-    def expire(self) -> None:
-        """The token reached its end: whatever runs is cancelled."""
-        self.fail(IdentityExpired("the token of this session has expired"), "token_expired")
+    @property
+    def is_busy(self) -> bool:
+        """Whether a statement waits or runs. One that idles in a transaction is idle."""
+        return self.task is not None or (self.server is not None and self.server.link.owed > 0)
 
     def notice(self, message: bytes) -> None:
         """Send a whole NoticeResponse."""
@@ -285,6 +287,12 @@ class Session(Pump):
             # Another level means other server roles: a new session has them from its start.
             self.fail(NoGrantOnTarget("the grants of this session have changed"), "rights_changed")
             return
+        try:
+            # Last and without a wait behind it, so that it holds for the list it was made from.
+            self.worker.lifetime.check(self)
+        except (IdentityRevoked, NotReady) as error:
+            end_now(self, error, "revoked")
+            return
         login.rights = rights
         self._use_rights()
 
@@ -408,7 +416,7 @@ class Session(Pump):
         self.relay.use_cache(
             rights.cache,
             rights.profile.filter_errors,
-            self.worker.epochs.get(epochs.REVOCATION),
+            self.worker.lifetime.revocations.generation,
         )
 
 

@@ -25,6 +25,7 @@ from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
 from gateway.session.context import WorkerContext
+from gateway.session.lifetime import Lifetime
 from gateway.session.maskkey import load_mask_key
 from gateway.session.rights import RightsCache
 from gateway.upstream.pool import Pool
@@ -61,6 +62,9 @@ class Worker:
         self._keys_generation = self.epochs.get(epochs.KEYS)
         self.verifier = Verifier(self.config.issuers, self._keys)
         self.sessions: dict[str, Session] = {}
+        self.lifetime = Lifetime(
+            context.data_dir, self.epochs, self.config.sessions, self.sessions
+        )
         self.logins_in_progress = 0
         self._pools: dict[tuple[str, Level], Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()

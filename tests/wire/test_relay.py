@@ -352,6 +352,8 @@ def test_split_reads_give_the_same_bytes(bench: Bench, cut: int) -> None:
         b"Q\0\0\0\3",
         b"Q\x7f\xff\xff\xff",
         b"?\0\0\0\4",
+        b"\0\0\0\x40\0\3\0\0user",
+        b"S\0\0\1\0",
     ],
     ids=lambda data: data[:1].decode() + str(len(data)),
 )
