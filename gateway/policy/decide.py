@@ -171,10 +171,17 @@ def _not_covered(rights: Rights, effect: Effect, namer: Namer) -> ClientError:
     refused = [grant.columns_refused(effect) for grant in holding]
     if refused and all(refused):
         return refusals.columns_not_granted(effect, min(refused, key=len), holding, namer)
-    seen = effect.relation is not None and sees(rights, effect.relation)
-    if seen and effect.id in _CHANGES:
+    if effect.id in _CHANGES and _is_read_only(rights, effect):
         return refusals.write_under_read(effect, namer)
     return refusals.not_granted(effect, rights.grants, namer)
+
+
+def _is_read_only(rights: Rights, effect: Effect) -> bool:
+    """Tell whether the effect's relation is visible and everything granted on it only reads."""
+    if effect.relation is None or not sees(rights, effect.relation):
+        return False
+    there = [grant for grant in rights.grants if grant.sees(effect)]
+    return all(g.level in {None, "read"} and READ_EFFECTS.issuperset(g.effects) for g in there)
 
 
 # --- masks --------------------------------------------------------------------------------
