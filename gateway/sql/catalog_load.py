@@ -61,7 +61,8 @@ _QUERIES: Final[Mapping[str, str]] = {
                (SELECT count(*) FROM pg_catalog.pg_rewrite r
                 WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')::int4
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relpersistence <> 't' AND c.relkind <> 't' ORDER BY c.oid""",
+        WHERE c.relpersistence <> 't' AND c.relkind <> 't' AND n.nspname <> 'pg_toast'
+        ORDER BY c.oid""",
     "columns": """
         SELECT a.attrelid::int8, a.attname::text, a.attnum::int4, a.atttypid::int8, a.attnotnull,
                a.attgenerated::text, a.atthasdef

@@ -202,7 +202,7 @@ register(
     "op column_name context_item pathspec passing output on_empty on_error wrapper quotes location",
     _json_function,
 )
-register("MergeSupportFunc", "location", _merge_action)
+register("MergeSupportFunc", "msftype msfcollid location", _merge_action)
 register("XmlExpr", "op name named_args arg_names args xmloption indent typmod location", _xml)
 register("XmlSerialize", "xmloption expr typeName indent location", _xml_serialize)
 register_item("JsonTable", _json_table)

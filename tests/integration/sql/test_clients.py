@@ -15,6 +15,10 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.types import TypeInfo
+from psycopg.types.composite import CompositeInfo
+from psycopg.types.enum import EnumInfo
+from psycopg.types.range import RangeInfo
 
 from gateway.demo.postgres import Cluster
 from gateway.errors import ClientError
@@ -138,10 +142,10 @@ def test_sqlalchemy_reflection_and_orm(cluster: Cluster, logged: str) -> None:
             inspector.get_enums(schema)
             inspector.get_sequence_names(schema)
             inspector.has_table("nope", schema)
-            for table in inspector.get_table_names(schema):
-                inspector.get_table_comment(table, schema)
-                inspector.get_table_options(table, schema)
-                inspector.get_check_constraints(table, schema)
+            for name in inspector.get_table_names(schema):
+                inspector.get_table_comment(name, schema)
+                inspector.get_table_options(name, schema)
+                inspector.get_check_constraints(name, schema)
     table = sa.Table("t", sa.MetaData(), schema="app", autoload_with=engine)
     with engine.begin() as connection:
         connection.execute(sa.insert(table), [{"a": n, "b": "x"} for n in range(3)])
@@ -155,10 +159,10 @@ def test_sqlalchemy_reflection_and_orm(cluster: Cluster, logged: str) -> None:
 def test_psycopg(cluster: Cluster, logged: str) -> None:
     skip = cluster.log.stat().st_size
     with psycopg.connect(logged) as connection:
-        psycopg.types.TypeInfo.fetch(connection, "sales.addr")
-        psycopg.types.composite.CompositeInfo.fetch(connection, "sales.addr")
-        psycopg.types.enum.EnumInfo.fetch(connection, "app.mood")
-        psycopg.types.range.RangeInfo.fetch(connection, "int4range")
+        TypeInfo.fetch(connection, "sales.addr")
+        CompositeInfo.fetch(connection, "sales.addr")
+        EnumInfo.fetch(connection, "app.mood")
+        RangeInfo.fetch(connection, "int4range")
         with connection.transaction(), connection.transaction():
             connection.execute("select a from app.t where a = %s", [1])
         with connection.cursor("server_side") as cursor:
@@ -188,9 +192,9 @@ def test_asyncpg(cluster: Cluster, logged: str) -> None:
             async with connection.transaction():
                 async for _ in connection.cursor("select id from sales.orders"):
                     pass
-            async with connection.transaction(isolation="serializable", readonly=True):
-                async with connection.transaction():
-                    await connection.fetch("select 1")
+            outer = connection.transaction(isolation="serializable", readonly=True)
+            async with outer, connection.transaction():
+                await connection.fetch("select 1")
             await connection.copy_records_to_table(
                 "t", schema_name="app", records=[(1, "x")], columns=["a", "b"]
             )
