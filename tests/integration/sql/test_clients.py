@@ -10,6 +10,7 @@ import asyncio
 import re
 import subprocess
 import warnings
+from typing import TYPE_CHECKING, cast
 
 import asyncpg
 import psycopg
@@ -25,6 +26,9 @@ from gateway.errors import ClientError
 from gateway.sql.analyze import analyze
 from gateway.sql.catalog_load import load_catalog
 from gateway.sql.facts import EFFECT_LEVELS
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql.base import PGInspector
 
 PSQL = r"""
 \d
@@ -133,7 +137,7 @@ def test_sqlalchemy_reflection_and_orm(cluster: Cluster, logged: str) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "did not recognize type sales.addr"
-        inspector = sa.inspect(engine)
+        inspector = cast("PGInspector", sa.inspect(engine))
         for schema in inspector.get_schema_names():
             if schema == "information_schema":
                 continue
