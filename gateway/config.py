@@ -83,6 +83,24 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """How long a client may stay. A session never outlives its token."""
+
+    idle_s: float = setting(
+        kinds.duration(1.0, limits.SESSION_IDLE_S_MAX),
+        "A session without a statement for this long is ended (PN203).",
+        default="4h",
+        key="idle",
+    )
+    age_s: float = setting(
+        kinds.duration(1.0, limits.SESSION_AGE_S_MAX),
+        "A session is ended this long after its login (PN203).",
+        default="24h",
+        key="age",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """The HTTP API and who may use it."""
 
@@ -268,6 +286,7 @@ class Config:
     listen: Listen = section(Listen, "Client connections.")
     workers: Workers = section(Workers, "Processes.")
     pool: Pool = section(Pool, "Server connections.")
+    sessions: Sessions = section(Sessions, "How long clients may stay.")
     control: Control = section(Control, "HTTP API, approvals page, roles of people.")
     targets: Mapping[str, Target] = named_sections(
         Target, "Databases, one table per name; clients give the name as `database`.", dict

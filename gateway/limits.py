@@ -58,6 +58,11 @@ JWKS_REFRESH_ON_UNKNOWN_S: Final = 10.0  # at most one forced refresh per issuer
 JWKS_STALE_S_MAX: Final = 86_400.0  # an issuer that is down is trusted no longer than this
 TOKEN_AGE_S_MAX: Final = 30 * 86_400.0
 LEEWAY_S_MAX: Final = 300.0
+REVOCATIONS_MAX: Final = 20_000
+REVOCATIONS_BYTES_MAX: Final = 8 << 20
+REVOCATION_POLL_S: Final = 0.1  # how often a worker looks for what its idle sessions must hear
+SESSION_IDLE_S_MAX: Final = 30 * 86_400.0
+SESSION_AGE_S_MAX: Final = 30 * 86_400.0
 
 # Audit.
 JOURNAL_BYTES: Final = 16 << 20  # per worker; also the most that can wait for the writer

@@ -97,6 +97,9 @@ _PROCESSES: Final = ("worker", "analyzer", "writer", "control")
 
 SESSIONS = _counter("sessions", "Logins by result.", result=("accepted", "refused"))
 SESSIONS_OPEN = _gauge("sessions_open", "Clients that are logged in.")
+SESSIONS_ENDED = _counter(
+    "sessions_ended", "Sessions the gateway ended.", reason=("revoked", "idle", "expired")
+)
 CONNECTIONS_OPEN = _gauge("connections_open", "Client connections, logged in or not.")
 CLIENT_BYTES = _counter("client_bytes", "Bytes relayed.", direction=("in", "out"))
 STATEMENTS = _counter(

@@ -20,9 +20,9 @@ COMMANDS: Final = {
     "check": ("gateway.cli.check", "Check configuration, policies, targets and issuers."),
     "policy": ("gateway.cli.policy", "Check, test and explain policies."),
     "approvals": ("gateway.cli.approvals", "List and decide statements that wait for a person."),
-    "sessions": ("gateway.cli.sessions", "List client sessions."),
+    "sessions": ("gateway.cli.sessions", "List and end client sessions."),
     "audit": ("gateway.cli.audit", "Follow, search and verify the audit trail."),
-    "token": ("gateway.cli.token", "Mint tokens of a local issuer, for development."),
+    "token": ("gateway.cli.token", "Mint, exchange and revoke tokens."),
     "config": ("gateway.cli.config", "Show settings, their values and sources."),
 }
 

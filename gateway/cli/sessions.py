@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -13,7 +14,7 @@ from gateway.control.visible import visible_text
 
 @click.group()
 def command() -> None:
-    """List client sessions."""
+    """List and end client sessions."""
 
 
 @command.command("list")
@@ -45,3 +46,16 @@ def list_command(
     ]
     columns = ("session", "who", "target", "level", "from", "worker", "since (UTC)")
     print_table(columns, rows, empty="no open sessions")
+
+
+@command.command()
+@click.argument("session_id", metavar="SESSION")
+@click.option("--reason", default="", help="For the audit trail.")
+@api_options
+def kill(
+    session_id: str, reason: str, url: str | None, token: str | None, token_file: Path | None
+) -> None:
+    """End SESSION, whatever it runs. Its token stays good: see `postern token revoke`."""
+    path = f"/v1/sessions/{quote(session_id, safe='')}/kill"
+    connect(url, token, token_file).post(path, {"reason": reason})
+    click.echo(f"session {visible_text(session_id, one_line=True)} is ended")

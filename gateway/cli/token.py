@@ -1,4 +1,4 @@
-"""`postern token`: tokens of a local issuer, for development and tests."""
+"""`postern token`: mint, exchange and revoke tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.output import config_option, fail, read_config
+from gateway.cli.token_revoke import revocations, revoke
 from gateway.config import Config, Issuer
 from gateway.errors import ConfigError
 from gateway.identity.local import LocalIssuer
@@ -15,7 +16,11 @@ from gateway.units import parse_duration
 
 @click.group()
 def command() -> None:
-    """Mint tokens of a local issuer."""
+    """Mint, exchange and revoke tokens."""
+
+
+command.add_command(revoke)
+command.add_command(revocations)
 
 
 @command.command()

@@ -18,6 +18,7 @@ from gateway.control.guard import Guard, describe
 from gateway.control.pages import Pages
 from gateway.control.probes import Probes
 from gateway.control.problems import HttpProblem, problem_response
+from gateway.control.revocation import RevocationApi
 from gateway.errors import ClientError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
     app = Starlette(
         routes=[
             *Api(services).routes(),
+            *RevocationApi(services).routes(),
             *Probes(services).routes(),
             *Events(services, stop).routes(),
             *_static_routes(),

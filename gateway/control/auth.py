@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.control.problems import HttpProblem
-from gateway.errors import TokenInvalid
+from gateway.errors import IdentityRevoked, TokenInvalid
 from gateway.limits import TOKEN_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ class Authenticator:
         verify: Callable[[str], Awaitable[Principal]],
         directory: Directory,
         clock: Clock,
+        check: Callable[[Principal], None],
     ) -> None:
         self._verify = verify
+        self._check = check  # raises IdentityRevoked
         self._directory = directory
         self._clock = clock
         self._sessions: OrderedDict[bytes, BrowserSession] = OrderedDict()
@@ -141,8 +143,12 @@ class Authenticator:
         try:
             if not token or len(token) > TOKEN_BYTES_MAX:
                 raise TokenInvalid(reason="empty or oversized token")
-            return await self._verify(token)
-        except TokenInvalid as exc:  # TokenExpired as well
+            principal = await self._verify(token)
+            if principal.only_target or principal.only_level or principal.certificate:
+                raise TokenInvalid(reason="narrowed to a database, or bound to a certificate")
+            self._check(principal)
+            return principal
+        except (TokenInvalid, IdentityRevoked) as exc:  # TokenExpired as well
             self._failures.count(address)
             headers, text = _CHALLENGE, "the token was not accepted"
             raise HttpProblem(401, text, reason=exc.reason, headers=headers) from None
@@ -178,6 +184,11 @@ class Authenticator:
         if session is None:
             return None
         now = self._clock.wall()
+        try:
+            self._check(session.principal)
+        except IdentityRevoked:
+            del self._sessions[key]
+            return None
         if now >= session.ends_at or now >= session.idle_at:
             del self._sessions[key]
             return None

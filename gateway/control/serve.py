@@ -25,6 +25,7 @@ from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.revocation import RevocationKeeper
 from gateway.control.service import ControlService
 from gateway.control.tokens import Tokens, fetcher
 from gateway.control.trail import Trail
@@ -58,6 +59,7 @@ def build_services(context: ControlContext) -> Services:
     directory = Directory(config.control, context.epochs, paths.active_policy(data_dir))
     keys = KeyKeeper(config.issuers, fetcher(data_dir), context.epochs)
     tokens = Tokens(context, keys.refresh_now)
+    revocations = RevocationKeeper(data_dir, context.epochs, SYSTEM_CLOCK)
     return Services(
         config=config,
         data_dir=data_dir,
@@ -67,7 +69,8 @@ def build_services(context: ControlContext) -> Services:
         live=LiveSessions(),
         directory=directory,
         keys=keys,
-        auth=Authenticator(tokens.verify, directory, SYSTEM_CLOCK),
+        auth=Authenticator(tokens.verify, directory, SYSTEM_CLOCK, revocations.check),
+        revocations=revocations,
         trail=trail,
         clock=SYSTEM_CLOCK,
     )

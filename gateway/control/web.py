@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import orjson
+from starlette.responses import Response
 
 from gateway.approvals.listing import Viewer
 from gateway.control.problems import HttpProblem
 from gateway.limits import COMMENT_BYTES_MAX, HTTP_BODY_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.requests import Request
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.control.directory import Directory
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
+    from gateway.control.revocation import RevocationKeeper
     from gateway.control.trail import Trail
 
 FORM_FIELDS_MAX = 10
@@ -41,8 +44,14 @@ class Services:
     directory: Directory
     keys: KeyKeeper
     auth: Authenticator
+    revocations: RevocationKeeper
     trail: Trail
     clock: Clock
+
+
+def json_answer(value: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Return `value` as the body of a 200."""
+    return Response(orjson.dumps(value), 200, dict(headers or {}), media_type="application/json")
 
 
 def viewer_of(person: Person) -> Viewer:

@@ -74,8 +74,13 @@ def check_bearer(claims: Mapping[str, Any]) -> None:
         refuse("delegated (act)")
 
 
-def read_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
-    """Return who the token speaks for; raises TokenInvalid when a claim is not usable."""
+def read_principal(
+    claims: Mapping[str, Any], issuer: Issuer, *, key_id: str | None, token_digest: str
+) -> Principal:
+    """Return who the token speaks for; raises TokenInvalid when a claim is not usable.
+
+    A token without an id is known by its digest, so that it can be revoked all the same.
+    """
     subject = _optional(claims, "sub")
     if subject is None:
         refuse("sub is missing")
@@ -84,11 +89,12 @@ def read_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
         issuer=issuer.issuer,
         subject=subject,
         groups=tuple(f"{issuer.id}:{name}" for name in _groups(claims, issuer.groups_claim)),
-        token_id=_optional(claims, "jti"),
+        token_id=_optional(claims, "jti") or token_digest,
         expires_at=_seconds(claims, "exp"),
         issued_at=_seconds(claims, "iat"),
         agent=_optional(claims, "agent"),
         run_id=_optional(claims, "run_id"),
+        key_id=key_id,
     )
 
 

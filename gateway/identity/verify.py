@@ -89,14 +89,14 @@ class Verifier:
                 self._known.move_to_end(digest)
                 return known.principal
             del self._known[digest]
-        issuer, principal = self._verify(token, now)
+        issuer, principal = self._verify(token, digest.hex(), now)
         good_until = min(principal.expires_at, principal.issued_at + issuer.max_age_s)
         self._known[digest] = _Known(principal, good_until, self._keys.generation)
         if len(self._known) > TOKEN_CACHE_ENTRIES_MAX:
             self._known.popitem(last=False)
         return principal
 
-    def _verify(self, token: str, now: float) -> tuple[Issuer, Principal]:
+    def _verify(self, token: str, digest: str, now: float) -> tuple[Issuer, Principal]:
         encoded_header, encoded_claims, _ = token.split(".")
         header = _decode("header", encoded_header)
         issuer = self._find_issuer(_decode("payload", encoded_claims))
@@ -107,7 +107,10 @@ class Verifier:
         rules.check_time(claims, issuer, now)
         rules.check_required(claims, issuer)
         rules.check_bearer(claims)
-        return issuer, rules.read_principal(claims, issuer)
+        principal = rules.read_principal(
+            claims, issuer, key_id=key.kid, token_digest=f"sha256:{digest}"
+        )
+        return issuer, principal
 
     def _find_issuer(self, unverified: dict[str, Any]) -> Issuer:
         name = unverified.get("iss")

@@ -25,6 +25,15 @@ class Principal:
     issued_at: float
     agent: str | None = None
     run_id: str | None = None
+    # Who acts for the subject (`act`); rights are what both of them hold.
+    actor: str | None = None
+    actor_groups: tuple[str, ...] = ()
+    key_id: str | None = None  # of the issuer's key that signed: it may be revoked
+    # Set by a token of our own: its id, and what it was narrowed to.
+    gateway_token: str | None = None
+    only_target: str | None = None
+    only_level: str | None = None
+    certificate: str | None = None  # SHA-256 of the client certificate the token is bound to
 
     @property
     def key(self) -> str:
@@ -43,6 +52,13 @@ class Principal:
             "issued_at": self.issued_at,
             "agent": self.agent,
             "run_id": self.run_id,
+            "actor": self.actor,
+            "actor_groups": list(self.actor_groups),
+            "key_id": self.key_id,
+            "gateway_token": self.gateway_token,
+            "only_target": self.only_target,
+            "only_level": self.only_level,
+            "certificate": self.certificate,
         }
 
     @classmethod
@@ -58,4 +74,12 @@ class Principal:
             issued_at=wire["issued_at"],
             agent=wire["agent"],
             run_id=wire["run_id"],
+            # Approvals that were stored by an earlier version have none of the rest.
+            actor=wire.get("actor"),
+            actor_groups=tuple(wire.get("actor_groups", ())),
+            key_id=wire.get("key_id"),
+            gateway_token=wire.get("gateway_token"),
+            only_target=wire.get("only_target"),
+            only_level=wire.get("only_level"),
+            certificate=wire.get("certificate"),
         )

@@ -22,6 +22,7 @@ from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.revocation import RevocationKeeper
 from gateway.control.service import ControlService
 from gateway.control.trail import Trail
 from gateway.control.web import Services
@@ -114,7 +115,9 @@ class Plane:
             admins=("platform",),
             auditors=("security",),
         )
-        config = cast("Config", SimpleNamespace(control=control))
+        issuers = (SimpleNamespace(id="corp"),)
+        config = cast("Config", SimpleNamespace(control=control, issuers=issuers))
+        revocations = RevocationKeeper(self.data_dir, self.epochs, self.clock)
         trail = Trail(Recorder(self))
         directory = Directory(config.control, self.epochs, self.data_dir / "policy" / "active.json")
         keys = KeyKeeper((), _no_fetch, self.epochs, clock=self.clock)
@@ -131,7 +134,8 @@ class Plane:
             live=LiveSessions(),
             directory=directory,
             keys=keys,
-            auth=Authenticator(self.verify, directory, self.clock),
+            auth=Authenticator(self.verify, directory, self.clock, revocations.check),
+            revocations=revocations,
             trail=trail,
             clock=self.clock,
         )

@@ -1,0 +1,118 @@
+"""End sessions whose time is over: revoked, idle or too old.
+
+Before every statement the relay compares the revocation epoch; this watch is for those that
+send nothing, and for what is already running. It looks in memory every REVOCATION_POLL_S and
+reads the list only after a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from gateway import metrics
+from gateway.clock import SYSTEM_CLOCK
+from gateway.errors import ClientError, IdentityExpired, NotReady, SessionIdle
+from gateway.identity.revocation import Revocations
+from gateway.limits import REVOCATION_POLL_S
+from gateway.units import format_duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config import Sessions
+    from gateway.ipc.epochs import Epochs
+    from gateway.session.session import Session
+
+_IDLE_POLL_S = 1.0
+_SWEEP_SIZE = 500  # sessions per pass of the loop: a sweep must not be a stall
+_LAST_WORDS_S = 1.0
+_REVOKED = metrics.SESSIONS_ENDED.slot("revoked")
+_IDLE = metrics.SESSIONS_ENDED.slot("idle")
+_EXPIRED = metrics.SESSIONS_ENDED.slot("expired")
+
+log = logging.getLogger(__name__)
+
+
+class Lifetime:
+    """What one worker knows of the ends of its sessions."""
+
+    def __init__(
+        self, data_dir: Path, epochs: Epochs, limits: Sessions, sessions: dict[str, Session]
+    ) -> None:
+        self.revocations = Revocations(data_dir, epochs, SYSTEM_CLOCK)
+        self._limits = limits
+        self._sessions = sessions
+        self._swept = -1
+        self._idle_checked = 0.0
+        # Session -> (statements it had, since when that has not changed).
+        self._quiet: dict[str, tuple[int, float]] = {}
+
+    def start(self, session: Session) -> asyncio.TimerHandle:
+        """Begin a session's time; the handle ends it when token or age are over."""
+        left_s = max(0.0, session.login.principal.expires_at - time.time())
+        error: ClientError = IdentityExpired("the token of this session has expired")
+        reason = "token_expired"
+        if left_s > self._limits.age_s:
+            left_s, reason = self._limits.age_s, "session_age"
+            error = SessionIdle(f"a session lasts at most {format_duration(self._limits.age_s)}")
+        return asyncio.get_running_loop().call_later(left_s, self._expire, session, error, reason)
+
+    def check(self, session: Session) -> None:
+        """Raise IdentityRevoked or NotReady when `session` may run nothing more."""
+        self.revocations.refresh()
+        self.revocations.check(session.login.principal, session.login.session_id)
+
+    async def watch(self) -> None:
+        """Look for ends until cancelled."""
+        while True:
+            await asyncio.sleep(REVOCATION_POLL_S)
+            if not self.revocations.is_current:
+                self.revocations.refresh()
+            # Not "did refresh read": a statement may have been the first to read the list.
+            if self._swept != self.revocations.generation:
+                self._swept = self.revocations.generation
+                await self._sweep()
+            now = time.monotonic()
+            if now - self._idle_checked >= _IDLE_POLL_S:
+                self._idle_checked = now
+                self._end_idle(now)
+
+    async def _sweep(self) -> None:
+        for index, session in enumerate(tuple(self._sessions.values())):
+            if index % _SWEEP_SIZE == _SWEEP_SIZE - 1:
+                await asyncio.sleep(0)
+            try:
+                self.revocations.check(session.login.principal, session.login.session_id)
+            except NotReady:
+                return  # the list is unreadable: nothing runs until it is, see `check`
+            except ClientError as error:
+                end_now(session, error, "revoked")
+                metrics.inc(_REVOKED)
+
+    def _end_idle(self, now: float) -> None:
+        quiet: dict[str, tuple[int, float]] = {}
+        for session in tuple(self._sessions.values()):
+            key, count = session.login.session_id, session.relay.statement_count
+            if session.is_busy:
+                continue
+            known, since = self._quiet.get(key, (-1, now))
+            quiet[key] = count, (since if known == count else now)
+            if now - quiet[key][1] >= self._limits.idle_s:
+                words = format_duration(self._limits.idle_s)
+                end_now(session, SessionIdle(f"this session was idle for {words}"), "idle")
+                metrics.inc(_IDLE)
+        self._quiet = quiet
+
+    def _expire(self, session: Session, error: ClientError, reason: str) -> None:
+        end_now(session, error, reason)
+        metrics.inc(_EXPIRED)
+
+
+def end_now(session: Session, error: ClientError, reason: str) -> None:
+    """Send `error` and close, also when the client reads nothing of what was sent before."""
+    transport = session.transport
+    session.fail(error, reason)
+    asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
