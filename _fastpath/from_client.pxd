@@ -20,4 +20,5 @@ cdef class ClientSide(Outgoing):
     cdef int _ensure(self, Prepared prepared) except -1
     cdef int _decided(self, Prepared prepared, Verdict verdict) except -1
     cdef bytes _parse_message(self, Prepared prepared)
+    cdef int _renew(self, Prepared prepared) except -1
     cdef int _sent_parse(self, Prepared prepared, int mode) except -1

@@ -91,8 +91,8 @@ cdef class ClientSide(Outgoing):
             self.asked_extended = False
             return action
         statement = self.write_intent(verdict, data + pos, end - 1 - pos, False, NULL, 0)
-        if statement == 0:
-            return ACTION_JOURNAL
+        if statement <= 0:
+            return ACTION_JOURNAL if statement == 0 else self._unrecorded()
         if verdict.deallocate is not None and verdict.deallocate in self.statements:
             # The client's name is not the server's.
             prepared = <Prepared>self.statements.pop(verdict.deallocate)
@@ -107,6 +107,7 @@ cdef class ClientSide(Outgoing):
         entry.statement = statement
         entry.started_ns = now_ns()
         self.link.owed += 1
+        self.link.sync_pending = False    # it ends an open pipeline as Sync does
         if verdict.copy_in:
             self.link.copy_in_flight += 1
         self.statements.pop(b"", None)
@@ -171,6 +172,21 @@ cdef class ClientSide(Outgoing):
         )
         return 0
 
+    cdef int _renew(self, Prepared prepared) except -1:
+        """Decide `prepared` again: policy, catalog or identity moved on, or it never lasts."""
+        cdef Verdict verdict = self._verdict_for(
+            <const uint8_t *><char *>prepared.sql, len(prepared.sql),
+            <const uint8_t *><char *>prepared.types, len(prepared.types)
+        )
+        if verdict is None:
+            self.asked_sql = prepared.sql
+            self.asked_types = prepared.types
+            self.asked_binds = b""
+            self.asked_extended = True
+            return ACTION_DECIDE
+        self._decided(prepared, verdict)
+        return ACTION_NEXT
+
     cdef bytes _parse_message(self, Prepared prepared):
         """The Parse that prepares it on a server: its text under the server's name."""
         cdef Verdict verdict = prepared.verdict
@@ -218,20 +234,10 @@ cdef class ClientSide(Outgoing):
         prepared = <Prepared>found
         if self._is_stale():
             return ACTION_STALE
-        if self.given is not None:
-            self._decided(prepared, self.given)
-        elif prepared.cache is not self.cache:
-            # Policy, catalog or identity moved on since Parse: decide again.
-            verdict = self.cache.find(
-                <const uint8_t *><char *>prepared.sql, len(prepared.sql),
-                <const uint8_t *><char *>prepared.types, len(prepared.types)
-            )
-            if verdict is None:
-                self.asked_sql = prepared.sql
-                self.asked_types = prepared.types
-                self.asked_extended = True
-                return ACTION_DECIDE
-            self._decided(prepared, verdict)
+        if self.given is not None or prepared.cache is not self.cache:
+            action = self._renew(prepared)
+            if action != ACTION_NEXT:
+                return action
         verdict = prepared.verdict
         action = self._judge(verdict)
         if action != ACTION_NEXT:
@@ -257,8 +263,8 @@ cdef class ClientSide(Outgoing):
             verdict, <const uint8_t *><char *>prepared.sql, len(prepared.sql), True,
             data + name_end + 1, values_end - name_end - 1
         )
-        if portal.statement == 0:
-            return ACTION_JOURNAL
+        if portal.statement <= 0:
+            return ACTION_JOURNAL if portal.statement == 0 else self._unrecorded()
         self._ensure(prepared)
         self._forward_bind(data, portal_end, name_end, end, portal)
         replaced = self.portals.get(portal.name)
@@ -325,6 +331,7 @@ cdef class ClientSide(Outgoing):
     cdef int _execute(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:
         cdef Portal portal
         cdef bytes name
+        cdef int action
         if string_end(data, pos, end) != end - 5:
             return self._violation("Execute is malformed")
         name = text(data, pos, end - 5)
@@ -332,6 +339,20 @@ cdef class ClientSide(Outgoing):
         if found is None or self.link is None:
             return self._refuse_with("34000", f'portal "{show(name)}" does not exist')
         portal = <Portal>found
+        if self._is_stale():
+            return ACTION_STALE
+        if portal.prepared.cache is not self.cache:
+            # Bound under an older policy: what it may do is asked again, its masks too.
+            action = self._renew(portal.prepared)
+            if action != ACTION_NEXT:
+                return action
+        if portal.verdict is not portal.prepared.verdict:
+            portal.verdict = portal.prepared.verdict
+            portal.has_plan = not self.cache.has_masks
+            portal.plan = None
+            if portal.verdict.action == VERDICT_DENY:
+                self.verdict = portal.verdict
+                return ACTION_REFUSE
         if not portal.has_plan and not portal.describing:
             if portal.prepared.shape:
                 self._plan_portal(portal, portal.prepared.shape)

@@ -51,6 +51,7 @@ cdef class Outgoing(ServerSide):
                   bint extended) except -1
     cdef bint _is_stale(self) noexcept
     cdef int _started(self, int64_t statement) except -1
+    cdef int _unrecorded(self) except -1
     cdef int _refuse_with(self, str sqlstate, str text) except -1
     cdef int _violation(self, str text) except -1
 

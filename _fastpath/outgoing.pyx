@@ -171,6 +171,10 @@ cdef class Outgoing(ServerSide):
             self.link.queue.push(REPLY_LOCAL, MODE_FORWARD, answer)
         return ACTION_NEXT
 
+    cdef int _unrecorded(self) except -1:
+        """The intent did not fit what was reserved for it: without a whole one nothing runs."""
+        return self._refuse_with("58030", "the statement could not be recorded, so it was not run")
+
     cdef int _refuse_with(self, str sqlstate, str reason) except -1:
         self.verdict = None
         self.fault = (sqlstate, reason)

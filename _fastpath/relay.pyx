@@ -53,6 +53,10 @@ cdef class Relay(ClientSide):
         self.given = None
         self.granted = False
 
+    def mark_stale(self):
+        """Ask for `use_cache` before the next statement, as after a change of the catalog."""
+        self.revocation_seen = -1
+
     @property
     def is_stale(self):
         """Whether policy, catalog or a revocation moved on since `use_cache`."""

@@ -74,7 +74,9 @@ cdef class RelayState:
         self, Verdict verdict, const uint8_t *sql, Py_ssize_t sql_size, bint extended,
         const uint8_t *binds, Py_ssize_t binds_size
     ):
-        """Record that a statement is about to run; its number, or 0 when the journal is full.
+        """Record that a statement is about to run; its number, 0 when the journal is full.
+
+        -1 when the record was cut: a bug in the reservation, and no ground to run anything.
 
         `binds` are the parameters of a Bind message: format codes, then values, checked before.
         """
@@ -112,7 +114,7 @@ cdef class RelayState:
         put(journal, verdict.audit)
         put(journal, b"}")
         if journal.commit() != 0:
-            return 0
+            return -1
         self.statement_count = statement
         return statement
 

@@ -21,6 +21,7 @@ cdef class Settling(RelayState):
     cdef int _error(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _discard_to_sync(self) except -1
     cdef int _drop_failed(self, Expected *entry, const uint8_t *sqlstate) except -1
+    cdef bint _is_open_behind_sync(self) noexcept
     cdef int _ready(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _pop(self) except -1
     cdef int _settle(self) except -1

@@ -131,12 +131,14 @@ cdef class Settling(RelayState):
         """The server reads on to the next Sync: what lies before it is never answered."""
         cdef Expected *head
         self.link.failed = True
+        self.link.sync_pending = True
         while True:
             head = self.link.queue.head()
             if head == NULL:
                 return 0
             if head.kind == REPLY_SYNC:
                 self.link.failed = False
+                self.link.sync_pending = self._is_open_behind_sync()
                 return 0
             if head.kind == REPLY_QUERY:
                 # A Query before the Sync is discarded too, its ReadyForQuery with it.
@@ -149,6 +151,11 @@ cdef class Settling(RelayState):
             else:
                 self._drop_failed(head, NULL)
             self.link.queue.pop()
+
+    cdef bint _is_open_behind_sync(self) noexcept:
+        """Whether extended messages were sent after the last Sync or Query in the queue."""
+        cdef int kind = self.link.queue.at(self.link.queue.count - 1).kind
+        return kind != REPLY_SYNC and kind != REPLY_QUERY
 
     cdef int _drop_failed(self, Expected *entry, const uint8_t *sqlstate) except -1:
         """Undo what was assumed when the message was sent. `sqlstate` NULL: it never ran."""

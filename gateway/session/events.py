@@ -46,6 +46,8 @@ def record_breach(session: Session, fault: object) -> ClientError:
     if isinstance(fault, CrossCheckError):
         metrics.inc(_MISMATCH)
         _record(session, "security.mask_mismatch", text=fault.reason)
+        # The likeliest cause is a table that changed since the catalog was read.
+        session.refresh_catalog()
         return MaskedColumnUse(
             "the result did not match its decision, so nothing of it was sent",
             reason=fault.reason,

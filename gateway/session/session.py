@@ -229,8 +229,6 @@ class Session(Pump):
 
     async def _decide(self) -> None:
         relay = self.relay
-        if self._refreshing is not None:
-            await self._refreshing
         sql, types = relay.asked_sql, relay.asked_types
         request = DecideRequest(
             principal=self.login.principal,
@@ -280,6 +278,9 @@ class Session(Pump):
         raise AuditUnwritable("the audit trail takes no record, so the statement was not run")
 
     async def _renew_rights(self) -> None:
+        if self._refreshing is not None:
+            await self._refreshing
+            self._refreshing = None
         login = self.login
         level = login.rights.profile.level
         rights = await self.worker.rights.load(login.principal, login.target.name, login.requested)
@@ -395,14 +396,20 @@ class Session(Pump):
         if happened & EVENT_FINISHED:
             hold.report_finished(self)
         if happened & EVENT_DDL:
-            self._refreshing = self.worker.spawn(
-                self.worker.analyzer.refresh(self.login.target.name), "refresh-catalog"
-            )
+            # The next statement of this client must see what this one changed.
+            self._refreshing = self.refresh_catalog()
+            self.relay.mark_stale()
         if happened & EVENT_IDLE:
             self._release_if_idle()
         if happened & EVENT_BACKLOG and self.task is None:
             cast("asyncio.ReadTransport", self.transport).resume_reading()
             self.pump()
+
+    def refresh_catalog(self) -> asyncio.Task[None]:
+        """Have the analyzers look at this target's catalog now."""
+        return self.worker.spawn(
+            self.worker.analyzer.refresh(self.login.target.name), "refresh-catalog"
+        )
 
     def _observe_status(self, payload: bytes) -> bool:
         forward = self.login.observe_status(payload)

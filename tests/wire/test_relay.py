@@ -361,3 +361,46 @@ def test_malformed_messages_are_violations(bench: Bench, bad: bytes) -> None:
     """Goal: every malformed message ends the session, and nothing of it is forwarded."""
     action, server, _ = bench.client(bad)
     assert (action, server) == (VIOLATION, None)
+
+
+def test_portal_bound_before_a_policy_change_is_decided_again(bench: Bench) -> None:
+    """Goal: what was bound under the old policy does not run under the new one."""
+    bench.allow(b"begin")
+    bench.allow(b"select 1")
+    bench.client(query(b"begin"))
+    bench.relay.from_server(done(b"BEGIN") + ready(b"T"))
+    bench.client(parse(b"", b"select 1") + bind(b"", b""))
+    bench.relay.from_server(PARSED + BOUND)
+    bench.slots[0] += 1
+    assert bench.client(execute() + SYNC)[0] == STALE
+    bench.cache = VerdictCache(lambda *_: None, False, 1, 0)
+    bench.relay.use_cache(bench.cache, False, 0)
+    bench.deny(b"select 1")
+    action, server, _ = bench.run()
+    assert (action, server) == (REFUSE, None)
+
+
+def test_deallocate_by_sql_leaves_nothing_open(bench: Bench) -> None:
+    """Goal: the gateway's own name is deallocated, and the connection can be released."""
+    bench.allow(b"select 1")
+    bench.allow(b"deallocate s", deallocate=b"s")
+    bench.client(parse(b"s", b"select 1") + SYNC)
+    bench.relay.from_server(PARSED + ready())
+    _, server, _ = bench.client(query(b"deallocate s"))
+    assert b"DEALLOCATE pn_" in (server or b"")
+    assert kinds(bench.relay.from_server(done(b"DEALLOCATE") + ready())) == b"CZ"
+    assert bench.relay.can_release
+    assert bench.client(bind(b"", b"s"))[0] == REFUSE
+
+
+def test_query_inside_an_open_pipeline_is_skipped_with_it(bench: Bench) -> None:
+    """Goal: after an extended error the server ignores a Query until Sync too (PgDog 1356)."""
+    bench.allow(b"bad", types=b"\0\0")
+    bench.allow(b"select 1")
+    bench.client(parse(b"", b"bad") + query(b"select 1"))
+    assert kinds(bench.relay.from_server(message(b"E", b"C42601\0\0"))) == b"E"
+    assert not bench.relay.can_release
+    _, server, _ = bench.client(SYNC)
+    assert kinds(server) == b"S"
+    bench.relay.from_server(ready())
+    assert bench.relay.can_release
