@@ -10,7 +10,17 @@ import re
 from pathlib import Path
 
 from gateway import limits, metrics
-from gateway.config import Audit, Control, Issuer, Listen, Pool, Store, Target, Workers
+from gateway.config import (
+    Audit,
+    Control,
+    Issuer,
+    Listen,
+    Pool,
+    Sessions,
+    Store,
+    Target,
+    Workers,
+)
 
 ROOT = Path(__file__).parents[2]
 METRICS_NOT_YET: set[str] = {
@@ -68,7 +78,7 @@ def test_every_setting_is_read() -> None:
         "gateway/cli/reference.py",
     )
     read_as_one = {("Pool", "mode"), ("Audit", "durability")}  # one value: checked, never asked
-    for tree in (Listen, Workers, Pool, Control, Store, Audit, Target, Issuer):
+    for tree in (Listen, Workers, Pool, Sessions, Control, Store, Audit, Target, Issuer):
         for item in dataclasses.fields(tree):
             if (tree.__name__, item.name) not in read_as_one:
                 assert re.search(rf"\.{item.name}\b", text), f"{tree.__name__}.{item.name}"
