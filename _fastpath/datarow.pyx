@@ -1,14 +1,17 @@
 """Rewrite masked cells of DataRow messages on their way to the client.
 
 What is not masked moves in spans, whole rows of it where every masked cell is NULL. No Python
-object is made per row or cell, except for hash cells. Every length is checked against the frame:
-a server that breaks the format gets nothing through, not even the rows before.
+object is made per row or cell, except where a rare type is worked out in Python. Every length is checked
+against the frame: a server that breaks the format gets nothing through, not even the rows before.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcpy
 
+from _fastpath.cellmask cimport (
+    CELL_CLEAR, CELL_CODED, CELL_FIXED, SLACK, Cell, CellMasker, PlainMasker, put_partial
+)
 from _fastpath.outbuf cimport OutBuf
 from _fastpath.wire cimport (
     DATA_ROW, HEADER_SIZE, LENGTH_SIZE, NULL_CELL, load_be16, load_be32, store_be32
@@ -17,29 +20,21 @@ from _fastpath.wire cimport (
 from typing import NamedTuple
 
 from _fastpath.errors import FrameError
-from _fastpath.maskcells import (
-    ACTION_HASH, ACTION_PARTIAL, CellMask, build_cell, fitting_kinds, mask_fits
-)
+from _fastpath.maskcells import CellMask, build_cell, fitting_kinds, mask_fits
 
 __all__ = [
     "CellMask", "ColumnDesc", "MaskPlan", "fitting_kinds", "mask_fits", "parse_row_description"
 ]
 
 cdef enum:
-    CELL_CLEAR = 0
-    CELL_FIXED = 1
-    CELL_PARTIAL = 2
-    CELL_HASH = 3
-
     COLUMNS_MAX = 1664        # MaxTupleAttributeNumber of every supported server
     DESC_TAIL_SIZE = 18       # what follows a column's name in RowDescription
-    SLACK = 16                # short copies move whole blocks into the room behind the end
     SHORT_COPY_MAX = 32
 
 cdef enum RowStatus:
     ROW_REFUSED = -1
     ROW_DONE = 0
-    ROW_NEEDS_HASH = 1
+    ROW_NEEDS_CODE = 1
 
 
 cdef struct RowCursor:
@@ -48,7 +43,7 @@ cdef struct RowCursor:
     Py_ssize_t pos            # next cell's length word
     Py_ssize_t span           # first byte not copied yet
     Py_ssize_t column
-    Py_ssize_t value_size     # of the cell at `pos` when a hash is needed
+    Py_ssize_t value_size     # of the cell at `pos` when a masker is needed
 
 
 class ColumnDesc(NamedTuple):
@@ -100,60 +95,6 @@ def parse_row_description(bytes payload not None):
     return columns
 
 
-cdef inline Py_ssize_t char_size(const uint8_t *p, Py_ssize_t size) noexcept nogil:
-    """Return the size of the UTF-8 character at `p`, 0 when it is not one."""
-    cdef Py_ssize_t need, i
-    if size < 1:
-        return 0
-    if p[0] < 0x80:
-        return 1
-    if 0xC2 <= p[0] < 0xE0:
-        need = 2
-    elif 0xE0 <= p[0] < 0xF0:
-        need = 3
-    elif 0xF0 <= p[0] < 0xF5:
-        need = 4
-    else:
-        return 0
-    if size < need:
-        return 0
-    for i in range(1, need):
-        if p[i] & 0xC0 != 0x80:
-            return 0
-    return need
-
-
-cdef bint find_kept(
-    const Cell *cell, const uint8_t *value, Py_ssize_t size, Py_ssize_t *head, Py_ssize_t *tail
-) noexcept nogil:
-    """Find the sizes of the ends to keep; false when the value must be masked wholly.
-
-    Bytes that are no UTF-8 (a SQL_ASCII database) have no characters to count, so they are masked
-    wholly too. Needs 2 * kept characters from the front, so both ends never meet.
-    """
-    cdef Py_ssize_t pos = 0, count = 0, step, back, _step
-    cdef Py_ssize_t need = 2 * (cell.keep_first + cell.keep_last)
-    head[0] = 0
-    while count < need:
-        step = char_size(value + pos, size - pos)
-        if step == 0:
-            return False
-        pos += step
-        count += 1
-        if count == cell.keep_first:
-            head[0] = pos
-    pos = size
-    for _step in range(cell.keep_last):
-        back = 1
-        while back < 4 and back < pos and value[pos - back] & 0xC0 == 0x80:
-            back += 1
-        if back > pos or char_size(value + pos - back, back) != back:
-            return False
-        pos -= back
-    tail[0] = size - pos
-    return pos >= head[0]
-
-
 cdef inline void copy_short(
     uint8_t *place, const uint8_t *source, Py_ssize_t size
 ) noexcept nogil:
@@ -174,35 +115,10 @@ cdef inline uint8_t *copy_span(
     return place + size
 
 
-cdef uint8_t *put_partial(
-    const Cell *cell, const uint8_t *value, Py_ssize_t size, uint8_t *place
-) noexcept nogil:
-    """Write length word and masked value; return the place behind them."""
-    cdef Py_ssize_t head = 0, tail = 0
-    cdef uint8_t *start = place
-    if cell.strip_blanks:
-        while size and value[size - 1] == 0x20:
-            size -= 1
-    if not find_kept(cell, value, size, &head, &tail):
-        memcpy(place, cell.fixed, <size_t>cell.fixed_size)
-        return place + cell.fixed_size
-    place += LENGTH_SIZE
-    memcpy(place, value, <size_t>head)
-    place += head
-    memcpy(place, cell.filler, <size_t>cell.filler_size)
-    place += cell.filler_size
-    memcpy(place, value + size - tail, <size_t>tail)
-    place += tail
-    memset(place, 0x20, <size_t>cell.pad_size)
-    place += cell.pad_size
-    store_be32(start, <int>(place - start - LENGTH_SIZE))
-    return place
-
-
 cdef RowStatus advance(
     const Cell *cells, Py_ssize_t column_count, RowCursor *row, uint8_t **out
 ) noexcept nogil:
-    """Go on through the row until its end or the next hash cell, writing to `out`.
+    """Go on through the row until its end or the next coded cell, writing to `out`.
 
     `out` must have room for the rest of the row, the plan's growth and SLACK. `span` stays behind
     while nothing has to be replaced, so clear cells are copied with what precedes them.
@@ -226,12 +142,12 @@ cdef RowStatus advance(
         cell = cells + column
         if cell.action != CELL_CLEAR:
             place = copy_span(place, row.data + row.span, pos - row.span, size - row.span)
-            if cell.action == CELL_HASH:
+            if cell.action == CELL_CODED:
                 row.pos = row.span = pos
                 row.column = column
                 row.value_size = value_size
                 out[0] = place
-                return ROW_NEEDS_HASH
+                return ROW_NEEDS_CODE
             if cell.action == CELL_FIXED:
                 # The replacement is stored with SLACK bytes behind it.
                 copy_short(place, cell.fixed, cell.fixed_size)
@@ -259,57 +175,53 @@ cdef class MaskPlan:
         if self.cells == NULL:
             raise MemoryError()
         self.column_count = count
-        self.owners = []
-        self.hashers = [None] * count
+        self.maskers = [None] * count
         self.is_clear = True
 
     def __init__(self, columns):
         cdef Py_ssize_t column
         cdef Cell *cell
+        cdef CellMasker masker
         if len(columns) != self.column_count:
             raise ValueError("columns changed while the plan was built")
         for column, mask in enumerate(columns):
             if mask is None:
                 continue
             self.is_clear = False
+            masker = build_cell(mask)
+            self.maskers[column] = masker
             cell = self.cells + column
-            built = build_cell(mask)
-            cell.action = built.action
-            self.hashers[column] = built.hasher
-            if built.action == ACTION_HASH:
-                continue
-            fixed = _with_length(built.fixed)
-            filler = built.filler + bytes(SLACK)
-            self.owners += (fixed, filler)
-            cell.fixed = <const uint8_t *>PyBytes_AS_STRING(fixed)
-            cell.fixed_size = PyBytes_GET_SIZE(fixed) - SLACK
-            if built.action == ACTION_PARTIAL:
-                cell.filler = <const uint8_t *>PyBytes_AS_STRING(filler)
-                cell.filler_size = PyBytes_GET_SIZE(filler) - SLACK
-                cell.keep_first = built.keep_first
-                cell.keep_last = built.keep_last
-                cell.strip_blanks = built.strip_blanks
-                cell.pad_size = max(
-                    0, built.pad_chars - built.keep_first - built.keep_last - cell.filler_size
-                )
-            self.growth_max += cell.fixed_size + cell.filler_size + cell.pad_size
+            if isinstance(masker, PlainMasker):
+                cell[0] = (<PlainMasker>masker).cell
+                self.growth_max += cell.fixed_size + cell.filler_size + cell.pad_size
+            else:
+                cell.action = CELL_CODED
 
     def __dealloc__(self):
         free(self.cells)
 
-    cdef int append_hashed(
+    cdef int put_value(
         self, Py_ssize_t column, const uint8_t *value, Py_ssize_t size, OutBuf out
     ) except -1:
-        """Append length word and hash of one cell. The value is never part of an error."""
-        cdef uint8_t word[LENGTH_SIZE]
-        cdef bytes hashed
+        """Append the masked form of one value of a masked column; 1 when it becomes NULL."""
         try:
-            hashed = self.hashers[column](PyBytes_FromStringAndSize(<const char *>value, size))
+            return (<CellMasker>self.maskers[column]).put(value, size, out)
         except (ValueError, OverflowError):
-            raise FrameError("cell is not a value of its type") from None
-        store_be32(word, <int>PyBytes_GET_SIZE(hashed))
+            raise FrameError("a value is not one of its type") from None
+
+    cdef int append_coded(
+        self, Py_ssize_t column, const uint8_t *value, Py_ssize_t size, OutBuf out
+    ) except -1:
+        """Append length word and masked value of one cell. The value is never part of an error."""
+        cdef Py_ssize_t start = out.size
+        cdef uint8_t word[LENGTH_SIZE]
+        store_be32(word, NULL_CELL)
         out.append(word, LENGTH_SIZE)
-        out.append(<const uint8_t *>PyBytes_AS_STRING(hashed), PyBytes_GET_SIZE(hashed))
+        if self.put_value(column, value, size, out):
+            return 0
+        if out.size - start - LENGTH_SIZE > 0x7FFFFFFF:
+            raise FrameError("masked value exceeds the protocol's length")
+        store_be32(out.data + start, <int>(out.size - start - LENGTH_SIZE))
         return 0
 
     cdef int rewrite(self, const uint8_t *rows, Py_ssize_t size, OutBuf out) except -1:
@@ -342,7 +254,7 @@ cdef class MaskPlan:
                     out.commit(place - first)
                     if status == ROW_DONE:
                         break
-                    self.append_hashed(
+                    self.append_coded(
                         row.column, row.data + row.pos + LENGTH_SIZE, row.value_size, out
                     )
                     row.pos += LENGTH_SIZE + row.value_size
@@ -362,9 +274,3 @@ cdef class MaskPlan:
         cdef OutBuf out = OutBuf()
         self.rewrite(rows, len(rows), out)
         return out.take()
-
-
-def _with_length(value):
-    """Return `value` as a cell with its length word, and SLACK bytes that may be read past it."""
-    length = NULL_CELL if value is None else len(value)
-    return length.to_bytes(LENGTH_SIZE, "big", signed=True) + (value or b"") + bytes(SLACK)

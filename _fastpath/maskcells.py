@@ -8,14 +8,12 @@ column's type is refused when the plan is built; nothing is decided while rows f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from _fastpath import maskhash
-from _fastpath.masktypes import BPCHAR, NO_DEFAULT, ColumnType, Family, encode
-
-ACTION_FIXED = 1
-ACTION_PARTIAL = 2
-ACTION_HASH = 3
+from _fastpath import keyed, maskjson, maskmath, scan
+from _fastpath.cellmask import BinaryArray, CallMasker, CellMasker, PlainMasker, TextArray
+from _fastpath.maskencode import encode, encode_array
+from _fastpath.masktypes import BPCHAR, INT_SIZES, JSONB, NO_DEFAULT, ColumnType, Family
 
 REDACTED = "[redacted]"
 # Nothing of the address is kept. A first letter or a top-level domain narrows a small company's
@@ -25,10 +23,21 @@ EMAIL_MASKED = "***@***.***"
 FILLER = "***"
 KEEP_MAX = 64
 
+_NUMBERS = (Family.INT, Family.OID, Family.FLOAT, Family.NUMERIC)
+_MOMENTS = (Family.DATE, Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ)
+# int2 has room for 32,768 hashes only: unlike values would meet within a few hundred rows.
+_HASHED_INTS = (20, 23)
+_HASHED = (Family.TEXT, Family.UUID, Family.BYTEA, Family.JSON)
+# In an array these replace it as a whole: how many elements it had is no one's business.
+_WHOLE_ARRAY = ("null", "constant", "redact", "zero", "email")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellMask:
-    """How to mask one result column: the rule's kind and what RowDescription said of the column."""
+    """How to mask one result column: the rule's kind and what RowDescription said of the column.
+
+    `text_like`, `labels` and `element_oid` come from the catalog: see ColumnType.
+    """
 
     kind: str
     type_oid: int
@@ -37,38 +46,43 @@ class CellMask:
     format: int = 0
     notnull: bool = False
     key: bytes = b""
-    text_like: bool = False  # see ColumnType
+    text_like: bool = False
+    labels: tuple[str, ...] = ()
+    element_oid: int = 0
 
     @property
     def column(self) -> ColumnType:
         """The column's type."""
-        return ColumnType(self.type_oid, self.typmod, self.text_like)
+        return ColumnType(self.type_oid, self.typmod, self.text_like, self.labels, self.element_oid)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltCell:
-    """A mask ready for the row loop. `fixed` is the replacement, None the SQL NULL."""
-
-    action: int
-    fixed: bytes | None = None
-    keep_first: int = 0
-    keep_last: int = 0
-    filler: bytes = b""
-    pad_chars: int = 0
-    strip_blanks: bool = False
-    hasher: maskhash.Hasher | None = None
-
-
-def fitting_kinds(type_oid: int, *, text_like: bool = False) -> tuple[str, ...]:
+def fitting_kinds(
+    type_oid: int, *, text_like: bool = False, labels: tuple[str, ...] = (), element_oid: int = 0
+) -> tuple[str, ...]:
     """Name the mask kinds that keep values of this type decodable."""
-    column = ColumnType(type_oid, text_like=text_like)
-    if column.family is None:
+    column = ColumnType(type_oid, -1, text_like, labels, element_oid)
+    return _kinds_of(column.element or column)
+
+
+def _kinds_of(column: ColumnType) -> tuple[str, ...]:
+    family = column.family
+    if family is None:
         return ("null",)
-    kinds = ["null", "constant", "redact"]
-    if column.family is Family.TEXT:
+    kinds = ["null", "constant", "redact", "zero"]
+    if family is Family.TEXT:
         kinds += ["partial", "email"]
-    if maskhash.fits(column):
+    if family in _HASHED or column.oid in _HASHED_INTS:
         kinds.append("hash")
+    if family in (Family.TEXT, Family.UUID):
+        kinds.append("uuid")
+    if family in _NUMBERS:
+        kinds.append("bucket")
+    if family in _MOMENTS:
+        kinds.append("truncate")
+    if family is Family.JSON:
+        kinds.append("json")
+    if family in (Family.TEXT, Family.JSON):
+        kinds.append("scan")
     return tuple(kinds)
 
 
@@ -77,9 +91,11 @@ def mask_fits(kind: str, type_oid: int, *, text_like: bool = False) -> bool:
     return kind in fitting_kinds(type_oid, text_like=text_like)
 
 
-def build_cell(mask: CellMask) -> BuiltCell:
+def build_cell(mask: CellMask) -> CellMasker:
     """Work out one column's mask. Raises ValueError when kind, parameters and type disagree."""
-    kinds = fitting_kinds(mask.type_oid, text_like=mask.text_like)
+    column = mask.column
+    element = column.element
+    kinds = _kinds_of(element or column)
     if mask.kind not in kinds:
         raise ValueError(
             f"mask kind {mask.kind!r} does not fit type OID {mask.type_oid}; "
@@ -87,23 +103,45 @@ def build_cell(mask: CellMask) -> BuiltCell:
         )
     if mask.format not in (0, 1):
         raise ValueError(f"unknown result format {mask.format}")
-    return _BUILDERS[mask.kind](mask)
+    if element is None:
+        return _BUILDERS[mask.kind](mask)
+    if mask.kind in _WHOLE_ARRAY:
+        return _build_array(mask)
+    inner = build_cell(replace(mask, type_oid=element.oid, element_oid=0))
+    return BinaryArray(inner) if mask.format else TextArray(inner)
 
 
-def _fixed(mask: CellMask, value: object) -> BuiltCell:
-    text, binary = encode(mask.column, value)
-    return BuiltCell(action=ACTION_FIXED, fixed=binary if mask.format else text)
+def _build_array(mask: CellMask) -> CellMasker:
+    """Replace the whole array: by the one value that an element would become, or by nothing."""
+    element = mask.column.element
+    assert element is not None
+    value = mask.params.get("value")
+    is_null = mask.kind == "null" or (mask.kind == "constant" and value is None)
+    if is_null and not mask.notnull:
+        return PlainMasker(None)
+    values: list[object] = []
+    if mask.kind == "constant" and value is not None:
+        values = list(value) if isinstance(value, list | tuple) else [value]
+    elif mask.kind == "redact":
+        values = [element.redacted(REDACTED)]
+    elif mask.kind == "email":
+        values = [EMAIL_MASKED]
+    return PlainMasker(encode_array(mask.column, values)[mask.format])
 
 
-def _build_null(mask: CellMask) -> BuiltCell:
+def _fixed(mask: CellMask, value: object) -> CellMasker:
+    return PlainMasker(encode(mask.column, value)[mask.format])
+
+
+def _build_null(mask: CellMask) -> CellMasker:
     """NULL, or the type's default where the column is declared NOT NULL and the type is known."""
     default = mask.column.default()
     if not mask.notnull or default is NO_DEFAULT:
-        return BuiltCell(action=ACTION_FIXED, fixed=None)
+        return PlainMasker(None)
     return _fixed(mask, default)
 
 
-def _build_constant(mask: CellMask) -> BuiltCell:
+def _build_constant(mask: CellMask) -> CellMasker:
     if "value" not in mask.params:
         raise ValueError("mask kind 'constant' needs a value")
     value = mask.params["value"]
@@ -112,15 +150,19 @@ def _build_constant(mask: CellMask) -> BuiltCell:
     return _fixed(mask, value)
 
 
-def _build_redact(mask: CellMask) -> BuiltCell:
-    return _fixed(mask, mask.column.zero(REDACTED))
+def _build_redact(mask: CellMask) -> CellMasker:
+    return _fixed(mask, mask.column.redacted(REDACTED))
 
 
-def _build_email(mask: CellMask) -> BuiltCell:
+def _build_zero(mask: CellMask) -> CellMasker:
+    return _fixed(mask, mask.column.zero())
+
+
+def _build_email(mask: CellMask) -> CellMasker:
     return _fixed(mask, EMAIL_MASKED)
 
 
-def _build_partial(mask: CellMask) -> BuiltCell:
+def _build_partial(mask: CellMask) -> CellMasker:
     """Keep the ends of a value, but never more characters than are hidden.
 
     A value shorter than twice what would be kept is masked wholly, so `keep_last: 4` cannot show
@@ -133,9 +175,9 @@ def _build_partial(mask: CellMask) -> BuiltCell:
     if chars_max is not None and chars_max < 2 * kept:
         return _fixed(mask, FILLER)
     filler = FILLER if chars_max is None else FILLER[: max(1, chars_max - kept)]
-    return BuiltCell(
-        action=ACTION_PARTIAL,
-        fixed=_fixed(mask, filler).fixed,
+    return PlainMasker(
+        encode(mask.column, filler)[mask.format],
+        is_partial=True,
         keep_first=keep_first,
         keep_last=keep_last,
         filler=filler.encode(),
@@ -151,16 +193,85 @@ def _keep(mask: CellMask, name: str) -> int:
     return value
 
 
-def _build_hash(mask: CellMask) -> BuiltCell:
-    hasher = maskhash.build_hasher(mask.key, mask.column, is_binary=mask.format == 1)
-    return BuiltCell(action=ACTION_HASH, hasher=hasher)
+def _build_hash(mask: CellMask) -> CellMasker:
+    family, is_binary = mask.column.family, mask.format == 1
+    if family is Family.INT:
+        return keyed.KeyedInt(mask.key, INT_SIZES[mask.type_oid], is_binary=is_binary)
+    if family is Family.UUID:
+        return keyed.KeyedUuid(mask.key, is_binary=is_binary)
+    if family is Family.BYTEA:
+        return keyed.KeyedBytea(mask.key, is_binary=is_binary)
+    if family is Family.JSON:
+        is_versioned = is_binary and mask.type_oid == JSONB
+        return keyed.KeyedJson(mask.key, is_versioned=is_versioned)
+    return _keyed_text(mask, as_uuid=False)
 
 
-_BUILDERS: dict[str, Callable[[CellMask], BuiltCell]] = {
+def _build_uuid(mask: CellMask) -> CellMasker:
+    if mask.column.family is Family.UUID:
+        return keyed.KeyedUuid(mask.key, is_binary=mask.format == 1)
+    return _keyed_text(mask, as_uuid=True)
+
+
+def _keyed_text(mask: CellMask, *, as_uuid: bool) -> CellMasker:
+    return keyed.KeyedText(
+        mask.key,
+        chars_max=mask.column.chars_max,
+        pad_chars=mask.column.pad_chars,
+        strip_blanks=mask.type_oid == BPCHAR,
+        as_uuid=as_uuid,
+    )
+
+
+def _build_bucket(mask: CellMask) -> CellMasker:
+    size = mask.params.get("size")
+    return CallMasker(maskmath.build_bucket(mask.column, size, is_binary=mask.format == 1))
+
+
+def _build_truncate(mask: CellMask) -> CellMasker:
+    unit = mask.params.get("to")
+    return CallMasker(maskmath.build_truncate(mask.column, unit, is_binary=mask.format == 1))
+
+
+def _build_json(mask: CellMask) -> CellMasker:
+    is_versioned = mask.format == 1 and mask.type_oid == JSONB
+    paths, shown = mask.params.get("paths"), mask.params.get("keep")
+    if (paths is None) == (shown is None):
+        raise ValueError("mask kind 'json' needs either paths or keep")
+    return maskjson.JsonPaths(
+        _paths(paths if shown is None else shown), keep=shown is not None, is_versioned=is_versioned
+    )
+
+
+def _paths(value: object) -> list[list[bytes | None]]:
+    """Read paths as "a.b.*": the keys as bytes, None for any key or element."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("mask kind 'json' needs a list of paths")
+    found: list[list[bytes | None]] = []
+    for path in value:
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise ValueError(f"{path!r} is no path; write keys with dots, * for any")
+        found.append([None if part == "*" else part.encode() for part in path.split(".")])
+    return found
+
+
+def _build_scan(mask: CellMask) -> CellMasker:
+    if mask.column.family is Family.JSON:
+        return maskjson.JsonScan(is_versioned=mask.format == 1 and mask.type_oid == JSONB)
+    return scan.TextScan(pad_chars=mask.column.pad_chars)
+
+
+_BUILDERS: dict[str, Callable[[CellMask], CellMasker]] = {
     "null": _build_null,
     "constant": _build_constant,
     "redact": _build_redact,
+    "zero": _build_zero,
     "partial": _build_partial,
     "email": _build_email,
     "hash": _build_hash,
+    "uuid": _build_uuid,
+    "bucket": _build_bucket,
+    "truncate": _build_truncate,
+    "json": _build_json,
+    "scan": _build_scan,
 }

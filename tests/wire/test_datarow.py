@@ -194,7 +194,7 @@ def test_constant_of_another_type_is_refused(type_oid: int, value: object) -> No
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (mask("partial", 23), "kinds that fit: null, constant, redact, hash"),
+        (mask("partial", 23), "kinds that fit: null, constant, redact, zero, hash, bucket"),
         (mask("email", 16), "kinds that fit: null, constant, redact"),
         (mask("hash", 1700), "does not fit"),
         (mask("redact", 99999), "kinds that fit: null"),

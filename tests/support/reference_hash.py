@@ -1,4 +1,4 @@
-"""Keyed hashes of masked cells: equal values stay equal, whatever the format or the driver.
+"""Keyed hashes of masked cells by hashlib: the oracle of `_fastpath.keyed`.
 
 The HMAC runs over a canonical form of the value, not over the bytes on the wire, because text and
 binary must agree. A tag per family keeps the number 7 and the text "7" apart.
@@ -11,16 +11,13 @@ import re
 import uuid
 from collections.abc import Callable
 
-from _fastpath.masktypes import BPCHAR, INT_SIZES, ColumnType, Family
+from _fastpath.masktypes import BPCHAR, INT_SIZES, JSONB, ColumnType, Family
 
 KEY_SIZE_MIN = 16
 DIGEST_HEX_CHARS = 32
 
 _BLOCK_SIZE = 64
 _ESCAPED = re.compile(rb"\\(\\|[0-3][0-7]{2})")
-# int2 has room for 32,768 hashes only: unlike values would meet within a few hundred rows.
-_HASHED_INTS = (20, 23)
-
 Digest = Callable[[bytes], bytes]
 Hasher = Callable[[bytes], bytes]
 
@@ -46,12 +43,6 @@ def hmac_sha256(key: bytes, tag: bytes) -> Digest:
     return digest
 
 
-def fits(column: ColumnType) -> bool:
-    """Tell whether a hash of useful width can be shown in this type."""
-    family = column.family
-    return family in _HASHERS and (family is not Family.INT or column.oid in _HASHED_INTS)
-
-
 def build_hasher(key: bytes, column: ColumnType, *, is_binary: bool) -> Hasher:
     """Return what hashes one cell. It raises ValueError for a cell that is not of the type."""
     family = column.family
@@ -69,6 +60,37 @@ def _hash_text(key: bytes, column: ColumnType, _is_binary: bool) -> Hasher:
         return lambda cell: digest(cell).hex()[:chars_max].encode()
     # char(5) 'a' and text 'a' are the same value to a reader.
     return lambda cell: digest(cell.rstrip(b" ")).hex()[:chars_max].ljust(pad_chars).encode()
+
+
+def build_uuid_hasher(key: bytes, column: ColumnType, *, is_binary: bool) -> Hasher:
+    """Return what makes a UUID of one cell."""
+    if column.family is Family.UUID:
+        return _hash_uuid(key, column, is_binary)
+    digest = hmac_sha256(key, b"t")
+
+    def hash_cell(cell: bytes) -> bytes:
+        value = cell.rstrip(b" ") if column.oid == BPCHAR else cell
+        hashed = bytearray(digest(value)[:16])
+        hashed[6] = hashed[6] & 0x0F | 0x80
+        hashed[8] = hashed[8] & 0x3F | 0x80
+        text = str(uuid.UUID(bytes=bytes(hashed)))[: column.chars_max]
+        return text.ljust(column.pad_chars).encode()
+
+    return hash_cell
+
+
+def _hash_json(key: bytes, column: ColumnType, is_binary: bool) -> Hasher:
+    """Give a string of 32 hex characters."""
+    digest = hmac_sha256(key, b"j")
+    if is_binary and column.oid == JSONB:
+
+        def hash_versioned(cell: bytes) -> bytes:
+            if not cell.startswith(b"\1"):
+                raise ValueError("jsonb of an unknown version")
+            return b'\1"' + digest(cell[1:]).hex()[:DIGEST_HEX_CHARS].encode() + b'"'
+
+        return hash_versioned
+    return lambda cell: b'"' + digest(cell).hex()[:DIGEST_HEX_CHARS].encode() + b'"'
 
 
 def _hash_int(key: bytes, column: ColumnType, is_binary: bool) -> Hasher:
@@ -126,4 +148,5 @@ _HASHERS: dict[Family, Callable[[bytes, ColumnType, bool], Hasher]] = {
     Family.INT: _hash_int,
     Family.UUID: _hash_uuid,
     Family.BYTEA: _hash_bytea,
+    Family.JSON: _hash_json,
 }
