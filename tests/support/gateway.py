@@ -50,7 +50,8 @@ class GatewayProcess:
     extra: str = ""  # more lines of [listen]
     sections: str = ""  # more sections, before the targets
     target: str = ""  # what replaces host, port and tls of the target
-    listen: str = ""
+    listen: str = ""  # instead of a port of 127.0.0.1
+    also_listen: str = ""  # a second address
     port: int = 0
     control_port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -86,13 +87,15 @@ class GatewayProcess:
         policies = self.directory / "policies"
         policies.mkdir(parents=True, exist_ok=True)
         (policies / "policy.yaml").write_text(self.policy)
+        addresses = [self.listen or f"127.0.0.1:{self.port}", self.also_listen]
+        listen = orjson.dumps([address for address in addresses if address]).decode()
         target = self.target or (f'host = "127.0.0.1"\nport = {self.cluster.port}\ntls = "disable"')
         self.config.write_text(
             f"""
 data_dir = "{self.data_dir}"
 policies = "{policies}"
 [listen]
-postgres = "{self.listen or f"127.0.0.1:{self.port}"}"
+postgres = {listen}
 {self.extra}
 [workers]
 count = {self.workers}
