@@ -20,5 +20,9 @@ cdef class ClientSide(Outgoing):
     cdef int _ensure(self, Prepared prepared) except -1
     cdef int _decided(self, Prepared prepared, Verdict verdict) except -1
     cdef bytes _parse_message(self, Prepared prepared)
+    cdef Prepared _prepared(
+        self, bytes name, const uint8_t *data, Py_ssize_t name_end, Py_ssize_t sql_end,
+        Py_ssize_t end, Verdict verdict
+    )
     cdef int _renew(self, Prepared prepared) except -1
     cdef int _sent_parse(self, Prepared prepared, int mode) except -1

@@ -16,7 +16,9 @@ from _fastpath.replies cimport (
     REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC,
     Expected,
 )
-from _fastpath.statements cimport VERDICT_DENY, VERDICT_LOCAL, Portal, Prepared, Verdict
+from _fastpath.statements cimport (
+    VERDICT_APPROVE, VERDICT_DENY, VERDICT_LOCAL, Portal, Prepared, Verdict,
+)
 from _fastpath.wire cimport HEADER_SIZE, store_be32
 
 
@@ -108,6 +110,7 @@ cdef class ClientSide(Outgoing):
         entry.started_ns = now_ns()
         self.link.owed += 1
         self.link.sync_pending = False    # it ends an open pipeline as Sync does
+        self.link.bound = False
         if verdict.copy_in:
             self.link.copy_in_flight += 1
         self.statements.pop(b"", None)
@@ -144,23 +147,35 @@ cdef class ClientSide(Outgoing):
             self.asked_types = text(data, sql_end + 1, end)
             self.asked_extended = True
             return ACTION_REFUSE
+        if verdict.action == VERDICT_APPROVE:
+            # Nothing of it goes out before it is approved, which is asked for when it is bound:
+            # a server that had parsed it would hold locks while a person thinks.
+            self._prepared(name, data, name_end, sql_end, end, verdict)
+            return self._local(PARSE_COMPLETE)
         if self.link is None:
             return ACTION_ATTACH
-        prepared = Prepared.__new__(Prepared)
-        prepared.name = name
-        prepared.sql = text(data, name_end + 1, sql_end)
-        prepared.types = text(data, sql_end + 1, end)
-        self._decided(prepared, verdict)
-        self.statements[name] = prepared
+        prepared = self._prepared(name, data, name_end, sql_end, end, verdict)
         if name and prepared.server_name in self.link.prepared:
-            self._local(PARSE_COMPLETE)
-            return ACTION_NEXT
+            return self._local(PARSE_COMPLETE)
         if name or verdict.action == VERDICT_LOCAL:
             self._inject(self._parse_message(prepared))
         else:
             self._forward()
         self._sent_parse(prepared, MODE_FORWARD)
         return ACTION_NEXT
+
+    cdef Prepared _prepared(
+        self, bytes name, const uint8_t *data, Py_ssize_t name_end, Py_ssize_t sql_end,
+        Py_ssize_t end, Verdict verdict
+    ):
+        """Take a Parse into the client's statements; `data` is as `_parse` has it."""
+        cdef Prepared prepared = Prepared.__new__(Prepared)
+        prepared.name = name
+        prepared.sql = text(data, name_end + 1, sql_end)
+        prepared.types = text(data, sql_end + 1, end)
+        self._decided(prepared, verdict)
+        self.statements[name] = prepared
+        return prepared
 
     cdef int _decided(self, Prepared prepared, Verdict verdict) except -1:
         """Give `prepared` a verdict, and with it its name and text on the servers."""
@@ -294,6 +309,7 @@ cdef class ClientSide(Outgoing):
             self.to_server.append(data + name_end, end - name_end)
         self.link.queue.push(REPLY_BIND, MODE_FORWARD, portal)
         self.link.sync_pending = True
+        self.link.bound = True
         return 0
 
     cdef int _describe(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:
@@ -410,6 +426,7 @@ cdef class ClientSide(Outgoing):
         self.link.queue.push(REPLY_SYNC, MODE_FORWARD, None)
         self.link.owed += 1
         self.link.sync_pending = False
+        self.link.bound = False
         self.link.failed = False
         return ACTION_NEXT
 

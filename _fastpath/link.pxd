@@ -7,6 +7,7 @@ cdef class ServerLink:
     cdef readonly int transaction     # status byte of the last ReadyForQuery: I, T or E
     cdef readonly int owed            # ReadyForQuery still to come
     cdef bint sync_pending            # extended messages sent since the last Sync
+    cdef bint bound                   # ... among them a Bind: something may have run
     cdef bint failed                  # the server discards until a Sync that was not sent yet
     cdef bint copy_in                 # CopyInResponse came, its end did not
     cdef bint copy_end_sent

@@ -62,6 +62,11 @@ cdef class Pump(Receiver):
             if not self.handle(action):
                 return
 
+    def flush(self):
+        """Send what the relay has for either side."""
+        self._send_server()
+        self._send_client()
+
     cdef int _send_server(self) except -1:
         cdef bytes out = self.relay.take_server()
         if out is not None and self.server is not None:

@@ -10,7 +10,9 @@ from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, frame_next
 from _fastpath.from_client cimport ClientSide
 from _fastpath.outgoing cimport ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT
 from _fastpath.link cimport ServerLink
-from _fastpath.replies cimport MODE_REPLACE, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, Expected
+from _fastpath.replies cimport (
+    MODE_REPLACE, MODE_SKIP, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
+)
 from _fastpath.statements cimport Portal, Verdict, VerdictCache
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
@@ -22,6 +24,7 @@ cdef enum:
 # What the server gets in place of a refused statement where it must fail too: its transaction
 # or pipeline then fails as it would have on an error of its own.
 cdef bytes POISON = b"postern refused this statement"
+cdef bytes SYNC = b"S\0\0\0\4"
 cdef bytes POISON_QUERY = b"Q" + (4 + len(POISON) + 1).to_bytes(4, "big") + POISON + b"\0"
 cdef bytes POISON_PARSE = b"P" + (4 + 1 + len(POISON) + 1 + 2).to_bytes(4, "big") + (
     b"\0" + POISON + b"\0" + b"\0\0"
@@ -52,6 +55,24 @@ cdef class Relay(ClientSide):
         self.revocation_seen = revocation
         self.given = None
         self.granted = False
+
+    @property
+    def would_run_in_transaction(self):
+        """Whether the waiting message would join what already ran and is not committed."""
+        return self.link is not None and (
+            self.link.transaction != c"I" or self.link.bound or self.link.owed > 0
+        )
+
+    def end_pipeline(self):
+        """End an open pipeline in which nothing was bound yet, unseen by the client.
+
+        The server then holds neither a snapshot nor a lock while the client waits.
+        """
+        if self.link is not None and self.link.sync_pending and not self.link.failed:
+            self._inject(SYNC)
+            self.link.queue.push(REPLY_SYNC, MODE_SKIP, None)
+            self.link.owed += 1
+            self.link.sync_pending = False
 
     def mark_stale(self):
         """Ask for `use_cache` before the next statement, as after a change of the catalog."""

@@ -32,13 +32,16 @@ async def hold_statement(session: Session) -> None:
     decision = relay.verdict.decision
     if decision.approval is None:
         raise MaskedColumnUse("the statement is held by a rule without approvers")
-    if relay.in_transaction:
+    if relay.would_run_in_transaction:
         raise ApprovalPending(
             "this statement needs an approval and is inside a transaction, which will not wait",
             hint="Send it by itself, outside BEGIN and COMMIT; it is held until decided.",
             facts={"rule": decision.approval["rule"]},
         )
-    ticket = await session.worker.approvals.request(_request(session))
+    request = _request(session)
+    relay.end_pipeline()
+    session.flush()
+    ticket = await session.worker.approvals.request(request)
     try:
         state, comment = await _await_decision(session, ticket)
     except asyncio.CancelledError:
@@ -54,12 +57,28 @@ async def hold_statement(session: Session) -> None:
         raise answer_error(state, ticket.id, comment)
     if relay.is_stale:
         return  # decided anew first; the approval is found again if it still fits
-    if not await session.worker.approvals.consume(ticket):
+    if not await _consume(session, ticket):
         raise answer_error(ApprovalState.EXECUTING, ticket.id)
     if session.ended or relay.is_stale:
         await session.worker.approvals.finish(ticket.id, "failed")
         return
     relay.allow_once(ticket.id.encode(), ticket.id)
+
+
+async def _consume(session: Session, ticket: Ticket) -> bool:
+    """Take the approval. A cancel meanwhile must not leave it taken and unused."""
+    approvals = session.worker.approvals
+    taking = asyncio.ensure_future(approvals.consume(ticket))
+
+    async def give_up() -> None:
+        if await taking:
+            await approvals.finish(ticket.id, "failed")
+
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        session.worker.spawn(give_up(), f"give-up-{ticket.id}")
+        raise
 
 
 def report_finished(session: Session) -> None:

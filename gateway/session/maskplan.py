@@ -89,6 +89,9 @@ def _cell(spec: MaskSpec, column: ColumnDesc, wire_format: int, mask_key: bytes)
         format=wire_format,
         notnull=spec.notnull,
         key=key,
+        text_like=spec.text_like,
+        labels=spec.labels,
+        element_oid=spec.element_oid,
     )
 
 

@@ -61,6 +61,7 @@ class Session(Pump):
         self._held_size = 0
         self._refreshing: asyncio.Task[None] | None = None
         self._cancel_asked = False
+        self._work: Coroutine[Any, Any, None] | None = None  # not begun yet
         self.relay = Relay(
             worker.journal,
             worker.epochs.buffer,
@@ -119,7 +120,8 @@ class Session(Pump):
         """Cancel what is waiting, held or running. Safe at any time."""
         if self.task is not None:
             self._cancel_asked = True
-            self.task.cancel()
+            if self._work is None:
+                self.task.cancel()
         elif self.server is not None and not self.server.link.is_idle():
             server = cast("ServerConnection", self.server)
             self.worker.spawn(self._cancel_at_server(server), "cancel")
@@ -153,6 +155,8 @@ class Session(Pump):
             return
         self.ended = True
         if self.task is not None:
+            if self._work is not None:
+                self._work.close()
             self.task.cancel()
         server, self.server = self.server, None
         if server is not None:
@@ -193,11 +197,15 @@ class Session(Pump):
         return False
 
     def _wait(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self.task = self.worker.spawn(self._run(work), f"{name}-{self.login.session_id}")
+        self._work = work
+        self.task = self.worker.spawn(self._run(), f"{name}-{self.login.session_id}")
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self) -> None:
         """Do what takes time, then go on. A ClientError refuses the waiting message."""
+        work, self._work = self._work, None
         try:
+            if work is None or self._cancel_asked:
+                raise Cancelled("the statement was cancelled on request")
             await work
         except ClientError as error:
             self._refuse_waiting(error)
@@ -206,6 +214,8 @@ class Session(Pump):
                 raise
             self._refuse_waiting(Cancelled("the statement was cancelled on request"))
         finally:
+            if work is not None:
+                work.close()
             self.task = None
             self._cancel_asked = False
         if not self.ended:

@@ -404,3 +404,37 @@ def test_query_inside_an_open_pipeline_is_skipped_with_it(bench: Bench) -> None:
     assert kinds(server) == b"S"
     bench.relay.from_server(ready())
     assert bench.relay.can_release
+
+
+def test_statement_to_approve_is_not_parsed_before(bench: Bench) -> None:
+    """Goal: while a person thinks, the server holds neither the statement nor a lock."""
+    bench.cache.add(b"delete", b"", Verdict(2, None, b""), by_fingerprint=False)
+    action, server, client = bench.client(
+        parse(b"", b"delete") + bind(b"", b"") + execute() + SYNC
+    )
+    assert (action, server, kinds(client)) == (HOLD, None, b"1")
+    assert not bench.relay.would_run_in_transaction
+    bench.relay.allow_once(b"an-id", "token")
+    action, server, _ = bench.run()
+    assert (action, kinds(server)) == (IDLE, b"PBES")
+    out = bench.relay.from_server(PARSED + BOUND + done(b"DELETE 1") + ready())
+    assert kinds(out) == b"2CZ"
+    assert bench.relay.finished == [("token", b"ok", 0)]
+
+
+def test_pipeline_that_only_described_is_ended_for_a_hold(bench: Bench) -> None:
+    """Goal: the same where the driver asked for a description first (asyncpg)."""
+    bench.cache.add(b"delete", b"", Verdict(2, None, b""), by_fingerprint=False)
+    describe = message(b"D", b"Ss\0")
+    _, server, client = bench.client(parse(b"s", b"delete") + describe + FLUSH)
+    assert kinds(server) == b"PDH"
+    assert kinds(client) == b"1"
+    out = bench.relay.from_server(PARSED + message(b"t", b"\0\0") + message(b"n"))
+    assert kinds(out) == b"tn"
+    action, _, _ = bench.client(bind(b"", b"s") + execute() + SYNC)
+    assert action == HOLD
+    assert not bench.relay.would_run_in_transaction
+    bench.relay.end_pipeline()
+    assert kinds(bench.relay.take_server()) == b"S"
+    assert bench.relay.from_server(ready()) is None
+    assert bench.link.is_idle()
