@@ -31,3 +31,23 @@ cdef class Journal:
     cdef int commit(self) noexcept nogil
     # Forget the open record; nothing of it was or becomes visible.
     cdef void abandon(self) noexcept nogil
+
+cdef class JournalReader:
+    cdef uint8_t *base
+    cdef const uint8_t *ring
+    cdef uint64_t capacity, tail, position
+    cdef int fd
+    cdef object _damage
+    cdef readonly str path
+    cdef readonly uint64_t ring_id
+    cdef readonly uint64_t sequence_next
+    # The run of the last `scan`: whole, sound records one after the other, headers included.
+    cdef const uint8_t *run
+    cdef uint64_t run_bytes
+    cdef Py_ssize_t run_records
+    cdef readonly uint64_t run_last       # ring sequence of its last record
+
+    cdef int _check(
+        self, uint64_t position, uint64_t head, uint64_t *length, uint64_t *sequence
+    ) noexcept nogil
+    cdef int _resynchronise(self, uint64_t head) except -1

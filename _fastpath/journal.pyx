@@ -23,6 +23,7 @@ cdef extern from "ring.h":
     void pn_store(uint8_t *at, uint64_t value) noexcept nogil
     uint8_t *pn_map(int fd, size_t header, size_t capacity) noexcept nogil
     void pn_unmap(uint8_t *base, size_t header, size_t capacity) noexcept nogil
+    void pn_populate(uint8_t *base, size_t size) noexcept nogil
 
 # 64 kB header: a multiple of every page size Linux uses, so the ring can be mapped at it.
 cdef enum:
@@ -131,6 +132,7 @@ cdef class Journal:
         self.base = pn_map(self.fd, HEADER_SIZE, self.capacity)
         if self.base is NULL:
             raise OSError(errno.ENOMEM, f"cannot map {path}")
+        pn_populate(self.base, HEADER_SIZE + self.capacity)
         self.ring = self.base + HEADER_SIZE
         self.head = pn_load(self.base + AT_HEAD)
         self.tail_seen = pn_load(self.base + AT_TAIL)
@@ -320,15 +322,6 @@ cdef Py_ssize_t utf8_width(const uint8_t *at, Py_ssize_t size) noexcept nogil:
 cdef class JournalReader:
     """The consuming end. Records stay in the ring until `release` says they are safe elsewhere."""
 
-    cdef uint8_t *base
-    cdef const uint8_t *ring
-    cdef uint64_t capacity, tail, position
-    cdef int fd
-    cdef object _damage
-    cdef readonly str path
-    cdef readonly uint64_t ring_id
-    cdef readonly uint64_t sequence_next
-
     def __cinit__(self, path: str, sequence_next: int = 0) -> None:
         """Open an existing ring at its tail.
 
@@ -350,6 +343,7 @@ cdef class JournalReader:
         self.position = self.tail
         self.sequence_next = sequence_next
         self._damage = None
+        self.run, self.run_bytes, self.run_records = NULL, 0, 0
 
     def __dealloc__(self) -> None:
         if self.base is not NULL:
@@ -371,18 +365,19 @@ cdef class JournalReader:
         sequence[0] = load_u64(record + 8)
         return 1
 
-    def read_batch(self, max_bytes: int) -> list[tuple[int, bytes]]:
-        """Records in order, (sequence, payload), up to about `max_bytes`; [] when none.
+    def scan(self, max_bytes: int) -> int:
+        """Find the next run of records, about `max_bytes` at most; how many it has.
 
-        Stops before a damaged or missing record; `take_damage` then has the facts.
+        The run stays in the ring for `_fastpath.trail`. It ends before a damaged or missing
+        record; `take_damage` then has the facts. Raises RingDamaged.
         """
         cdef uint64_t head = pn_load(self.base + AT_HEAD)
-        cdef uint64_t length = 0, sequence = 0, limit = max_bytes, used = 0
+        cdef uint64_t length = 0, sequence = 0, limit = max_bytes
         cdef const uint8_t *record
-        cdef list batch = []
+        self.run, self.run_bytes, self.run_records = NULL, 0, 0
         if head < self.position or head - self.tail > self.capacity or head % 8:
             raise RingDamaged(errno.EBADMSG, f"{self.path} has impossible positions")
-        while self.position < head and used < limit and self._damage is None:
+        while self.position < head and self.run_bytes < limit and self._damage is None:
             if not self._check(self.position, head, &length, &sequence):
                 self._resynchronise(head)
                 break
@@ -390,16 +385,35 @@ cdef class JournalReader:
                 self._damage = ("missing", self.sequence_next, sequence - 1, self.position, 0)
                 self.sequence_next = sequence
                 break
-            record = self.ring + self.position % self.capacity
-            self.position += span_of(length)
             if sequence < self.sequence_next:
+                if self.run_records:      # a run has no holes: skipped by the next call
+                    break
+                self.position += span_of(length)
                 continue
-            self.sequence_next = sequence + 1
-            used += span_of(length)
+            record = self.ring + self.position % self.capacity
+            if not self.run_records:
+                self.run = record
+            self.run_records += 1
+            self.run_bytes += span_of(length)
+            self.run_last = sequence
             if load_u32(record) & <uint32_t>LENGTH_CUT:
-                self._damage = ("cut", sequence, sequence, self.position - span_of(length), length)
+                self._damage = ("cut", sequence, sequence, self.position, length)
+            self.position += span_of(length)
+            self.sequence_next = sequence + 1
+        return self.run_records
+
+    def read_batch(self, max_bytes: int) -> list[tuple[int, bytes]]:
+        """The same as (sequence, payload) pairs; [] when there is none."""
+        cdef list batch = []
+        cdef Py_ssize_t number
+        cdef uint64_t length
+        self.scan(max_bytes)
+        cdef const uint8_t *record = self.run
+        for number in range(self.run_records):
+            length = load_u32(record) & ~<uint32_t>LENGTH_CUT
             payload = PyBytes_FromStringAndSize(<char *>record + RECORD_HEADER, length)
-            batch.append((sequence, payload))
+            batch.append((load_u64(record + 8), payload))
+            record += span_of(length)
         return batch
 
     cdef int _resynchronise(self, uint64_t head) except -1:

@@ -6,52 +6,51 @@ count, at any depth; values stay as they are in the JSON text. A value that has 
 entered as `key=` with nothing after it, which a search takes as "may be anything".
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import os
 
+cdef extern from *:
+    int __builtin_ctz(uint32_t mask) noexcept nogil
+    int __builtin_ctzll(uint64_t mask) noexcept nogil
+
 cdef enum:
     SLOTS = 16384                 # at most half used
-    DEPTH_MAX = 32
-    KEYS_MAX = 32
-    KEY_SIZE_MAX = 16
     VALUE_SIZE_MAX = 200          # longer values are entered as "may be anything"
-
-cdef struct Key:
-    uint8_t name[KEY_SIZE_MAX]
-    Py_ssize_t size
 
 
 cdef Py_ssize_t string_end(
     const uint8_t *data, Py_ssize_t size, Py_ssize_t start, bint *has_escape
 ) noexcept nogil:
-    # Offset of the closing quote, `size` when there is none.
+    # Offset of the closing quote, `size` when there is none. Eight bytes at a time: half of a
+    # record is inside strings.
     cdef Py_ssize_t pos = start
-    cdef const uint8_t *quote = <const uint8_t *>memchr(data + start, 0x22, size - start)
+    cdef uint64_t word, quotes, escapes, ones = <uint64_t>0x0101010101010101, hit
     has_escape[0] = False
-    if quote is NULL:
-        return size
-    if memchr(data + start, 0x5C, quote - data - start) is NULL:
-        return quote - data
-    has_escape[0] = True
-    while pos < size and data[pos] != 0x22:
-        pos += 2 if data[pos] == 0x5C else 1
-    return pos
+    while True:
+        hit = 0
+        while hit == 0 and size - pos >= 8:
+            memcpy(&word, data + pos, 8)
+            quotes, escapes = word ^ (ones * 0x22), word ^ (ones * 0x5C)
+            hit = ((quotes - ones) & ~quotes) | ((escapes - ones) & ~escapes)
+            hit &= ones * 0x80
+            # A borrow can mark bytes behind the first match, never one before it. (Little-endian,
+            # like the ring.)
+            pos += __builtin_ctzll(hit) >> 3 if hit else 8
+        while pos < size and data[pos] != 0x22 and data[pos] != 0x5C:
+            pos += 1
+        if pos >= size:
+            return size
+        if data[pos] == 0x22:
+            return pos
+        has_escape[0] = True
+        pos += 2
 
 
 cdef class TermScanner:
     """Terms and time range of the records scanned since the last `take`."""
-
-    cdef Key keys[KEYS_MAX]
-    cdef int key_count
-    cdef Py_ssize_t terms_max
-    cdef int *slots               # index into `terms` plus one; 0 is free
-    cdef list terms
-    cdef int64_t time_min, time_max
-    cdef bint is_overflowed
-    cdef uint64_t seed            # unknown to those who choose the names
 
     def __cinit__(self, keys: tuple[str, ...], terms_max: int = 4096) -> None:
         """Raises ValueError for keys that do not fit the fixed tables."""
@@ -68,6 +67,8 @@ cdef class TermScanner:
                 raise ValueError(f"key {key!r} is too long")
             memcpy(self.keys[self.key_count].name, PyBytes_AS_STRING(name), len(name))
             self.keys[self.key_count].size = len(name)
+            self.keys_by_first[self.keys[self.key_count].name[0]] |= <uint32_t>1 << self.key_count
+            self.keys_by_size[len(name)] |= <uint32_t>1 << self.key_count
             self.key_count += 1
         self._clear()
 
@@ -81,18 +82,11 @@ cdef class TermScanner:
         self.is_overflowed = False
         return 0
 
-    def scan(self, batch: list[tuple[int, bytes]]) -> list[int]:
-        """Enter all records of a batch; the positions in it of those that are not an object."""
-        cdef list malformed = []
-        cdef Py_ssize_t at
-        for at in range(len(batch)):
-            if not self._scan(<bytes>(<tuple>batch[at])[1]):
-                malformed.append(at)
-        return malformed
-
     def scan_one(self, payload: bytes) -> bool:
         """Enter one record; False when it is not one JSON object."""
-        return self._scan(payload) != 0
+        return self.scan_payload(
+            <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)
+        ) != 0
 
     def is_full(self) -> bool:
         """True when the block should end soon: half of the terms it can hold are in."""
@@ -110,11 +104,16 @@ cdef class TermScanner:
         return result
 
     cdef int _find_key(self, const uint8_t *name, Py_ssize_t size) noexcept nogil:
+        cdef uint32_t left
         cdef int at
-        for at in range(self.key_count):
-            if (self.keys[at].size == size and self.keys[at].name[0] == name[0]
-                    and memcmp(self.keys[at].name, name, size) == 0):
+        if not 0 < size <= KEY_SIZE_MAX:
+            return -1
+        left = self.keys_by_first[name[0]] & self.keys_by_size[size]
+        while left:
+            at = __builtin_ctz(left)
+            if memcmp(self.keys[at].name, name, size) == 0:
                 return at
+            left &= left - 1
         return -1
 
     cdef int _enter(self, int key, const uint8_t *value, Py_ssize_t size) except -1:
@@ -150,11 +149,10 @@ cdef class TermScanner:
         self.slots[slot] = <int>len(self.terms)
         return 0
 
-    cdef int _scan(self, bytes payload) except -1:
+    cdef int scan_payload(self, const uint8_t *data, Py_ssize_t size) except -1:
         # 1 when the payload is one object: brackets balance and strings end. The reader of a
         # record parses it in full; here only what would hide a term matters.
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload), pos = 0, start, length
+        cdef Py_ssize_t pos = 0, start, length
         cdef int depth = 0
         cdef int[DEPTH_MAX + 1] key
         cdef bint expects_key = False, has_escape = False

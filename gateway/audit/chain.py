@@ -1,8 +1,10 @@
 """The hash chain, the Merkle tree and the entry layout of audit segments: pure functions.
 
-What proves the trail lives here and nowhere else, so that it can be read in one sitting and
-rewritten independently (`tests/support/tiny_verify.py` does that). Everything is little-endian
-except the sequence inside a leaf, which is big-endian like every hash standard would have it.
+What proves the trail lives here, so that it can be read in one sitting and rewritten
+independently (`tests/support/tiny_verify.py` does that). The writer appends through a compiled
+twin, `_fastpath/trail.pyx`; verifying uses this one, so that neither vouches for itself.
+Everything is little-endian except the sequence inside a leaf, which is big-endian like every
+hash standard would have it.
 
     entry = head (32 bytes) | leaf (32 bytes) | payload
     head  = u64 sequence | u32 payload length | u32 entry kind | u64 ring id | u64 ring sequence
@@ -32,11 +34,6 @@ class EntryKind(IntEnum):
     RECORD = 1  # payload is one audit record, byte for byte as the ring had it
     OPEN = 2  # first entry of a segment: what it continues
     CLOSE = 3  # last entry of a segment: its Merkle root
-
-
-def leaf_prefix(stream: bytes) -> bytes:
-    """The constant start of every leaf of `stream`."""
-    return LEAF_TAG + stream
 
 
 def leaf_hash(stream: bytes, sequence: int, previous: bytes, head: bytes, payload: bytes) -> bytes:

@@ -150,20 +150,22 @@ class AuditIndex:
         """Enter one entry; entries come in order."""
         self._begin_block(segment, entry.offset, entry.sequence)
         self._scanner.scan_one(entry.payload)
-        self._finish_part(entry.end)
+        self.finish_part(entry.end)
 
-    def add_batch(
-        self, segment: int, start: int, end: int, sequence: int, batch: list[tuple[int, bytes]]
-    ) -> list[int]:
-        """Enter a batch written at `start`..`end`; positions of records that are not objects.
+    def begin_part(self, segment: int, start: int, sequence: int) -> TermScanner:
+        """What takes the terms of the entries that are about to be written at `start`."""
+        self._begin_block(segment, start, sequence)
+        return self._scanner
+
+    def finish_part(self, end: int) -> None:
+        """The entries of this part are in the file up to `end`.
 
         Raises nothing of the database: an index that fails is left behind, and a search reads
         what it lacks from the segments until the next start makes it whole.
         """
-        self._begin_block(segment, start, sequence)
-        malformed = self._scanner.scan(batch)
-        self._finish_part(end)
-        return malformed
+        self._end = end
+        if end - self._start >= BLOCK_BYTES or self._scanner.is_full():
+            self.close_block()
 
     def _begin_block(self, segment: int, start: int, sequence: int) -> None:
         if segment != self._segment:
@@ -171,11 +173,6 @@ class AuditIndex:
         if self._start == self._end:
             self._segment, self._start, self._sequence = segment, start, sequence
             self._end = start
-
-    def _finish_part(self, end: int) -> None:
-        self._end = end
-        if end - self._start >= BLOCK_BYTES or self._scanner.is_full():
-            self.close_block()
 
     def close_block(self) -> None:
         """Enter the open block, if it has anything."""

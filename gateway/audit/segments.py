@@ -10,29 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
 
-from gateway.audit.chain import (
-    ENTRY_OVERHEAD,
-    HASH_SIZE,
-    HEAD,
-    SEQUENCE,
-    ZERO_HASH,
-    EntryKind,
-    MerkleTree,
-    leaf_hash,
-    leaf_prefix,
-)
+from _fastpath.journal import JournalReader
+from _fastpath.terms import TermScanner
+from _fastpath.trail import Trail
+from gateway.audit.chain import ENTRY_OVERHEAD, HASH_SIZE, HEAD, ZERO_HASH, EntryKind, leaf_hash
 from gateway.audit.signing import sync_directory
 from gateway.clock import now_us
 
 MAGIC: Final = b"PSTNSEG1"
 FILE_HEADER_SIZE: Final = 32
-RECORD_KIND: Final = int(EntryKind.RECORD)
 
 
 class Entry(NamedTuple):
@@ -117,8 +108,7 @@ class SegmentWriter:
         self.opened_us = 0
         self.first_sequence = 0
         self.is_closed = False  # has its root; only a new segment may follow
-        self._prefix = leaf_prefix(end.stream)
-        self._tree = MerkleTree()
+        self._trail = Trail(end.stream, end.sequence_next, end.leaf)
         self._fd = -1
 
     def resume(self, path: Path, size: int, leaves: list[bytes], opened_us: int) -> None:
@@ -127,7 +117,8 @@ class SegmentWriter:
         self.path, self.size, self.opened_us = path, size, opened_us
         self._synced_size = size
         self.first_sequence = int(path.stem)
-        self._tree.add_all(leaves)
+        self._trail = Trail(self.end.stream, self.end.sequence_next, self.end.leaf)
+        self._trail.add_leaves(leaves)
 
     def open_new(self, checkpoint_number: int) -> None:
         """Start the next segment; it appears under its name only with its first entry in it."""
@@ -163,53 +154,37 @@ class SegmentWriter:
         temporary.rename(path)
         sync_directory(self.directory)
         self.close_file()
-        self._tree = MerkleTree()
         self.is_closed = False
         end.sequence_next, end.leaf = first + 1, leaf
         self.resume(path, len(content), [leaf], now)
 
-    def append_batch(self, ring_id: int, batch: list[tuple[int, bytes]]) -> int:
-        """Chain and write one ring's records; the file offset at which they start.
+    def append_run(self, reader: JournalReader, scanner: TermScanner) -> list[int]:
+        """Chain and write the records of the reader's run; which of them are no JSON object.
 
-        Raises OSError with nothing of the batch in the file. `sync` makes them durable.
+        Raises OSError with nothing of the run in the file. `sync` makes them durable.
         """
-        end, pack, pack_sequence, prefix = self.end, HEAD.pack, SEQUENCE.pack, self._prefix
-        sequence, leaf = end.sequence_next, end.leaf
-        parts: list[bytes] = []
-        leaves: list[bytes] = []
-        for ring_sequence, payload in batch:
-            head = pack(sequence, len(payload), RECORD_KIND, ring_id, ring_sequence)
-            leaf = sha256(b"".join((prefix, pack_sequence(sequence), leaf, head, payload))).digest()
-            parts += (head, leaf, payload)
-            leaves.append(leaf)
-            sequence += 1
-        start = self.size
-        self._write(b"".join(parts))
-        end.sequence_next, end.leaf = sequence, leaf
-        self._tree.add_all(leaves)
-        if ring_id:
-            end.rings[ring_id] = batch[-1][0] + 1
-        return start
+        content, malformed = self._trail.stage_run(reader, scanner)
+        self._write(content)
+        self.end.rings[reader.ring_id] = reader.run_last + 1
+        return malformed
 
-    def append_own(self, payload: bytes, kind: EntryKind = EntryKind.RECORD) -> int:
-        """Append an entry of the writer's own; its offset. Raises OSError."""
-        end = self.end
-        head = HEAD.pack(end.sequence_next, len(payload), kind, 0, 0)
-        leaf = leaf_hash(end.stream, end.sequence_next, end.leaf, head, payload)
-        start = self.size
-        self._write(head + leaf + payload)
-        end.sequence_next, end.leaf = end.sequence_next + 1, leaf
-        self._tree.add_all([leaf])
-        return start
+    def append_lost(self, payload: bytes, ring_id: int, ring_sequence: int) -> None:
+        """Append an entry that stands for lost records of a ring. Raises OSError."""
+        self._write(self._trail.stage_lost(payload, ring_id, ring_sequence))
+        self.end.rings[ring_id] = ring_sequence + 1
+
+    def append_own(self, payload: bytes, kind: EntryKind = EntryKind.RECORD) -> None:
+        """Append an entry of the writer's own. Raises OSError."""
+        self._write(self._trail.stage(payload, kind))
 
     def append_close(self) -> str:
         """Append the entry with the Merkle root over all before it; the root in hex."""
-        root = self._tree.root().hex()
+        root = self._trail.root().hex()
         closing = {
             "v": 1,
             "kind": "audit.segment_close",
             "time": now_us(),
-            "entries": self._tree.count,
+            "entries": self._trail.count,
             "root": root,
         }
         self.append_own(orjson.dumps(closing), EntryKind.CLOSE)
@@ -217,7 +192,8 @@ class SegmentWriter:
         self.is_closed = True
         return root
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, content: memoryview) -> None:
+        """Write what the trail has staged, and only then go on behind it."""
         try:
             _write_all(self._fd, content)
         except OSError:
@@ -225,6 +201,8 @@ class SegmentWriter:
             os.ftruncate(self._fd, self.size)
             raise
         self.size += len(content)
+        self._trail.accept()
+        self.end.sequence_next, self.end.leaf = self._trail.sequence_next, self._trail.leaf
 
     def sync(self) -> None:
         """Return once everything appended is on the disk.
@@ -247,7 +225,7 @@ class SegmentWriter:
             self._fd = -1
 
 
-def _write_all(fd: int, content: bytes) -> None:
+def _write_all(fd: int, content: bytes | memoryview) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(fd, view) :]

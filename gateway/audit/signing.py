@@ -7,6 +7,7 @@ and names the one before it, so that dropping one is seen too.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from hashlib import sha256
@@ -117,6 +118,22 @@ def sign_line(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
     """The line of `checkpoint` as it stands in the checkpoint file, newline included."""
     body = checkpoint.body()
     return body + b" " + key.sign(SIGNATURE_TAG + body).hex().encode() + b"\n"
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a checkpoint and make it durable, or leave the file as it was. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            if os.write(fd, line) != len(line):
+                raise OSError(errno.ENOSPC, "checkpoint not written whole")
+            os.fdatasync(fd)
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
+    finally:
+        os.close(fd)
 
 
 def parse_line(line: bytes) -> tuple[Checkpoint, bytes, bytes]:

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _fastpath.journal import JournalReader, RingDamaged
+from _fastpath.terms import TermScanner
 from gateway import limits, metrics
 from gateway.audit.index import AuditIndex, index_path
 from gateway.audit.records import build_record
 from gateway.audit.recovery import recover
 from gateway.audit.signing import (
     Checkpoint,
+    append_line,
     key_id,
     line_digest,
     load_or_make_key,
@@ -36,7 +38,7 @@ _LOG = get_logger("audit")
 _RINGS_LOOK_S = 0.25  # how often new ring files are looked for
 _DISK_LOOK_S = 1.0
 _RETRY_S = 0.5  # after a write error
-_IDLE_S_MIN, _IDLE_S_MAX = 0.001, 0.02
+_IDLE_S = 0.008  # with the flush, no record is older than 10 ms before it is on the disk
 _INDEX_COMMIT_S = 1.0
 _CLOSE_S_MAX = 5.0  # producers that do not stop must not keep the writer from stopping
 _RECORDS = metrics.AUDIT_RECORDS.slot()
@@ -51,7 +53,7 @@ class WriterSettings:
     segment_bytes_max: int = limits.SEGMENT_BYTES_MAX
     segment_age_s_max: float = limits.SEGMENT_AGE_S_MAX
     checkpoint_s: float = limits.CHECKPOINT_S
-    batch_bytes_max: int = 256 << 10
+    batch_bytes_max: int = 512 << 10
     sync_s: float = limits.WRITER_SYNC_S
     disk_warn_share: float = limits.DISK_WARN_SHARE
     disk_refuse_share: float = limits.DISK_REFUSE_SHARE
@@ -63,6 +65,11 @@ def disk_share(directory: Path) -> float:
     # As df has it: what is reserved for root is neither used nor ours.
     ours = usage.used + usage.free
     return usage.used / ours if ours else 1.0
+
+
+def _pause(seconds: float) -> None:
+    if seconds > 0:
+        select.select((), (), (), seconds)
 
 
 class AuditWriter:
@@ -122,18 +129,23 @@ class AuditWriter:
     ) -> None:
         """Drain until `should_stop`, then drain once more, checkpoint and close."""
         self.open(heartbeat)
-        wait, idle_s = threading.Event(), _IDLE_S_MIN
         try:
             while not should_stop():
                 heartbeat()
-                if self.run_once():
-                    idle_s = _IDLE_S_MIN
-                else:
-                    # Nobody sets it: a wait that does not spin; doubling keeps idle cheap.
-                    wait.wait(idle_s)
-                    idle_s = min(idle_s * 2, _IDLE_S_MAX)
+                began = self._clock.monotonic()
+                if not self.run_once():
+                    _pause(_IDLE_S)
+                elif not self._is_behind():
+                    # One flush for all that came meanwhile: what a pass costs is per pass. What
+                    # comes now waits for the pause, the next pass and its flush.
+                    took = self._clock.monotonic() - began
+                    _pause(self._settings.sync_s - 2 * took)
         finally:
             self.close()
+
+    def _is_behind(self) -> bool:
+        limit = self._settings.batch_bytes_max
+        return any(reader.lag_bytes() >= limit for reader in self._readers.values())
 
     def run_once(self) -> int:
         """One pass over all rings; how many records went into the trail."""
@@ -164,7 +176,8 @@ class AuditWriter:
         if not self._is_paused:
             for reader in list(self._readers.values()):
                 count += self._drain(reader)
-        if self._is_dirty and (not count or now - self._synced_at >= self._settings.sync_s):
+        is_due = now - self._synced_at >= self._settings.sync_s
+        if self._is_dirty and (is_due or not self._is_behind()):
             self._flush()
         self._do_periodic(now)
         if count:
@@ -202,9 +215,12 @@ class AuditWriter:
             self._readers[path.name] = reader
 
     def _drain(self, reader: JournalReader) -> int:
-        """Move one batch of `reader` into the segment. Raises OSError with nothing moved."""
+        """Move one run of `reader` into the segment. Raises OSError with nothing moved."""
         try:
-            batch = reader.read_batch(self._settings.batch_bytes_max)
+            count = reader.scan(self._settings.batch_bytes_max)
+            damage = reader.take_damage()
+            if count:
+                self._append_run(reader)
         except RingDamaged as error:
             _LOG.error("%s", error)
             path = Path(reader.path)
@@ -212,25 +228,21 @@ class AuditWriter:
             path.rename(path.with_suffix(f".unreadable-{self.sequence_next}"))
             self._append_own(kind="security.journal_unreadable", ring=path.name)
             return 0
-        damage = reader.take_damage()
-        if batch:
-            self._append(reader, batch)
         if damage is not None:
             self._append_damage(reader, *damage)
         if reader.held_bytes():
             # Also what was only skipped: a full ring would otherwise stay full for ever.
             self._read.append(reader)
             self._is_dirty = True
-        return len(batch)
+        return count
 
-    def _append(self, reader: JournalReader, batch: list[tuple[int, bytes]]) -> None:
+    def _append_run(self, reader: JournalReader) -> None:
         segments = self._segments
         sequence = segments.end.sequence_next
-        start = segments.append_batch(reader.ring_id, batch)
+        scanner = self._index.begin_part(segments.first_sequence, segments.size, sequence)
+        malformed = segments.append_run(reader, scanner)
+        self._index.finish_part(segments.size)
         self._is_dirty = True
-        malformed = self._index.add_batch(
-            segments.first_sequence, start, segments.size, sequence, batch
-        )
         for position in malformed:
             self._append_own(
                 kind="security.record_malformed",
@@ -259,26 +271,28 @@ class AuditWriter:
             self._append_own_payload(payload)
             return
         # Under the last lost sequence: a restart then knows that this loss is recorded.
-        self._append_batch_of_one(reader, (last, payload))
-
-    def _append_batch_of_one(self, reader: JournalReader, item: tuple[int, bytes]) -> None:
-        segments = self._segments
-        sequence = segments.end.sequence_next
-        start = segments.append_batch(reader.ring_id, [item])
-        self._is_dirty = True
-        self._index.add_batch(segments.first_sequence, start, segments.size, sequence, [item])
+        scanner = self._begin_own()
+        self._segments.append_lost(payload, reader.ring_id, last)
+        self._finish_own(scanner, payload)
 
     def _append_own(self, *, kind: str, **fields: Any) -> None:
         self._append_own_payload(build_record(kind, fields))
 
     def _append_own_payload(self, payload: bytes) -> None:
+        scanner = self._begin_own()
+        self._segments.append_own(payload)
+        self._finish_own(scanner, payload)
+
+    def _begin_own(self) -> TermScanner:
         segments = self._segments
-        sequence = segments.end.sequence_next
-        start = segments.append_own(payload)
-        self._is_dirty = True
-        self._index.add_batch(
-            segments.first_sequence, start, segments.size, sequence, [(0, payload)]
+        return self._index.begin_part(
+            segments.first_sequence, segments.size, segments.end.sequence_next
         )
+
+    def _finish_own(self, scanner: TermScanner, payload: bytes) -> None:
+        scanner.scan_one(payload)
+        self._index.finish_part(self._segments.size)
+        self._is_dirty = True
 
     def _flush(self) -> None:
         """Make everything appended durable, then give the ring space back."""
@@ -331,25 +345,10 @@ class AuditWriter:
             root=root,
         )
         line = sign_line(checkpoint, self._key)
-        self._append_checkpoint(line)
+        append_line(self._directory / "checkpoints.log", line)
         self._checkpoints.last = checkpoint
         self._checkpoints.digest = line_digest(line)
         self._checkpoints.number_next += 1
-
-    def _append_checkpoint(self, line: bytes) -> None:
-        path = self._directory / "checkpoints.log"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            size = os.fstat(fd).st_size
-            try:
-                if os.write(fd, line) != len(line):
-                    raise OSError(28, "checkpoint not written whole")
-                os.fdatasync(fd)
-            except OSError:
-                os.ftruncate(fd, size)
-                raise
-        finally:
-            os.close(fd)
 
     def _rotate(self) -> None:
         """Close the segment under its root, sign that, start the next."""

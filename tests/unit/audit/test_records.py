@@ -125,7 +125,7 @@ def test_the_scanner_takes_nothing_that_is_no_object() -> None:
 def test_the_scanner_keeps_times_and_says_when_it_was_too_much() -> None:
     scanner = TermScanner(("objects",), 8)
     batch = [(n, orjson.dumps({"time": 100 + n, "objects": [f"t{n}"]})) for n in range(20)]
-    assert scanner.scan(batch) == []
+    assert all(scanner.scan_one(payload) for _, payload in batch)
     assert scanner.is_full()
     terms, first, last = scanner.take()
     assert (first, last) == (100, 119)
