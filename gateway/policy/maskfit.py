@@ -7,22 +7,35 @@ from typing import Final
 
 from _fastpath.datarow import CellMask, MaskPlan, fitting_kinds
 from gateway.policy.model import Mask
-from gateway.sql.catalog import Catalog, ColumnInfo
+from gateway.sql.catalog import Catalog, ColumnInfo, TypeInfo
 
-# From no information to some. Hash keeps equality, partial keeps characters.
-_RANK: Final = ("null", "constant", "redact", "email", "hash", "partial")
+# From no information to some. Hash and uuid keep equality, the rest keeps part of the value.
+_RANK: Final = (
+    "null", "constant", "zero", "redact", "email", "uuid", "hash", "truncate", "bucket", "partial",
+    "json", "scan",
+)  # fmt: skip
 _DOMAIN_DEPTH_MAX: Final = 32
 # Types of extensions that read and write exactly as text does.
 _TEXT_LIKE: Final = ("citext",)
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """The type as the wire shows it, and what is wrong, if anything."""
+class WireType:
+    """A type as RowDescription names it, with what a mask has to know besides."""
 
     type_oid: int
-    notnull: bool
     text_like: bool = False
+    labels: tuple[str, ...] = ()
+    element_oid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The column as the wire shows it, and what is wrong with the mask, if anything."""
+
+    wire: WireType
+    notnull: bool
+    typmod: int = -1
     problem: str = ""
 
 
@@ -34,41 +47,57 @@ def strictness(mask: Mask) -> tuple[int, int, str]:
 
 def fit_mask(catalog: Catalog, column: ColumnInfo, mask: Mask) -> Fit:
     """Return how `mask` would stand in for `column`, as RowDescription will describe it."""
-    type_oid, text_like = wire_type(catalog, column.type_oid)
-    kinds = fitting_kinds(type_oid, text_like=text_like)
+    wire = wire_type(catalog, column.type_oid)
+    kinds = fitting_kinds(
+        wire.type_oid,
+        text_like=wire.text_like,
+        labels=wire.labels,
+        element_oid=wire.element_oid,
+    )
     kind = mask.with_.kind
     if kind not in kinds:
         name = type_name(catalog, column.type_oid)
         problem = f"mask kind {kind!r} does not fit type {name}; these fit: {', '.join(kinds)}"
-        return Fit(type_oid, column.not_null, text_like, problem)
+        return Fit(wire, column.not_null, column.typmod, problem)
     params = mask.with_.params(mask.id)
     for form in (0, 1):
         cell = CellMask(
             kind=kind,
-            type_oid=type_oid,
+            type_oid=wire.type_oid,
             params=params,
+            typmod=column.typmod,
             format=form,
             notnull=column.not_null,
             key=bytes(32),
-            text_like=text_like,
+            text_like=wire.text_like,
+            labels=wire.labels,
+            element_oid=wire.element_oid,
         )
         try:
             MaskPlan([cell])
         except (ValueError, TypeError, OverflowError) as error:
-            return Fit(type_oid, column.not_null, text_like, str(error))
-    return Fit(type_oid, column.not_null, text_like)
+            return Fit(wire, column.not_null, column.typmod, str(error))
+    return Fit(wire, column.not_null, column.typmod)
 
 
-def wire_type(catalog: Catalog, type_oid: int) -> tuple[int, bool]:
-    """Return the type OID that RowDescription names (domains give way), and if it is text-like."""
+def wire_type(catalog: Catalog, type_oid: int) -> WireType:
+    """Return the type that RowDescription names: domains give way, arrays know their elements."""
     for _ in range(_DOMAIN_DEPTH_MAX):
         info = catalog.types_by_oid.get(type_oid)
         if info is None:
-            return type_oid, False
+            break
+        element = catalog.types_by_oid.get(info.element)
+        # Some fixed-size types name an element too; only an array's own name begins so.
+        if element is not None and info.kind == "b" and info.name.startswith("_"):
+            return WireType(type_oid, _is_text_like(element), element.labels, element.oid)
         if not info.base:
-            return type_oid, info.name in _TEXT_LIKE and info.extension == info.name
+            return WireType(type_oid, _is_text_like(info), info.labels)
         type_oid = info.base
-    return type_oid, False
+    return WireType(type_oid)
+
+
+def _is_text_like(info: TypeInfo) -> bool:
+    return info.name in _TEXT_LIKE and info.extension == info.name
 
 
 def type_name(catalog: Catalog, type_oid: int) -> str:

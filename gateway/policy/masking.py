@@ -106,7 +106,17 @@ class Masking:
         if not direct or fit.problem:
             return MaskedColumn(self._block(mask.id), mask.id, blocked=True)
         params = mask.with_.params(mask.id)
-        spec = MaskSpec(mask.id, mask.with_.kind, params, fit.type_oid, fit.notnull, fit.text_like)
+        spec = MaskSpec(
+            mask.id,
+            mask.with_.kind,
+            params,
+            fit.wire.type_oid,
+            fit.notnull,
+            fit.wire.text_like,
+            fit.wire.labels,
+            fit.wire.element_oid,
+            fit.typmod,
+        )
         return MaskedColumn(self._index(spec), mask.id)
 
     def _block(self, mask_id: str) -> int:
@@ -114,7 +124,7 @@ class Masking:
         return self._index(MaskSpec(mask_id, "null", {}, 0, False))
 
     def _index(self, spec: MaskSpec) -> int:
-        key = (spec.id, spec.kind, spec.type_oid, spec.notnull, spec.text_like)
+        key = (spec.id, spec.kind, spec.type_oid, spec.notnull, spec.labels, spec.typmod)
         if key not in self._specs:
             self._specs[key] = len(self._list)
             self._list.append(spec)

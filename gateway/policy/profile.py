@@ -25,6 +25,9 @@ class MaskSpec:
     type_oid: int
     notnull: bool
     text_like: bool = False  # an extension's type that reads and writes as text, such as citext
+    labels: tuple[str, ...] = ()  # of an enum, or of the elements of an array of one
+    element_oid: int = 0  # of an array's elements
+    typmod: int = -1  # RowDescription's own goes before it; COPY has none
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -35,6 +38,9 @@ class MaskSpec:
             "type_oid": self.type_oid,
             "notnull": self.notnull,
             "text_like": self.text_like,
+            "labels": list(self.labels),
+            "element_oid": self.element_oid,
+            "typmod": self.typmod,
         }
 
     @classmethod
@@ -47,6 +53,9 @@ class MaskSpec:
             type_oid=wire["type_oid"],
             notnull=wire["notnull"],
             text_like=wire["text_like"],
+            labels=tuple(wire["labels"]),
+            element_oid=wire["element_oid"],
+            typmod=wire["typmod"],
         )
 
 

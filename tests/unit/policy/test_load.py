@@ -54,8 +54,8 @@ def test_good_policy_loads_and_survives_its_json_form(tmp_path: Path) -> None:
             "3:34: denies.effects: 'egres.*' is no effect and covers none",
         ),
         (
-            "version: 1\nmasks:\n  - {id: m, columns: [s.t.c], with: {kind: scan}}\n",
-            "3:37: masks.with: mask kind 'scan' is not available yet; use one of null, constant",
+            "version: 1\nmasks:\n  - {id: m, columns: [s.t.c], with: {kind: scann}}\n",
+            "3:37: masks.with: 'scann' is no mask kind; did you mean \"scan\"?",
         ),
         (
             "version: 1\nmasks:\n  - {id: m, columns: [s.t], with: {kind: email}}\n",
