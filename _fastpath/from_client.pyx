@@ -271,6 +271,7 @@ cdef class ClientSide(Outgoing):
         portal.name = text(data, pos, portal_end)
         portal.prepared = prepared
         portal.verdict = verdict
+        portal.cache = self.cache
         portal.formats = text(data, values_end, end)
         portal.has_plan = not self.cache.has_masks
         portal.started_ns = now_ns()
@@ -357,12 +358,12 @@ cdef class ClientSide(Outgoing):
         portal = <Portal>found
         if self._is_stale():
             return ACTION_STALE
-        if portal.prepared.cache is not self.cache:
+        if portal.cache is not self.cache:
             # Bound under an older policy: what it may do is asked again, its masks too.
             action = self._renew(portal.prepared)
             if action != ACTION_NEXT:
                 return action
-        if portal.verdict is not portal.prepared.verdict:
+            portal.cache = self.cache
             portal.verdict = portal.prepared.verdict
             portal.has_plan = not self.cache.has_masks
             portal.plan = None

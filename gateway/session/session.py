@@ -246,7 +246,7 @@ class Session(Pump):
             requested=self.login.requested,
             sql=sql,
             param_oids=_oids(types),
-            in_transaction=relay.in_transaction,
+            in_transaction=relay.would_run_in_transaction,
         )
         started_ns = time.monotonic_ns()
         decision = Decision.from_wire(await self.worker.analyzer.decide(request.to_wire()))

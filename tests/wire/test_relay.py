@@ -408,11 +408,14 @@ def test_query_inside_an_open_pipeline_is_skipped_with_it(bench: Bench) -> None:
 
 def test_statement_to_approve_is_not_parsed_before(bench: Bench) -> None:
     """Goal: while a person thinks, the server holds neither the statement nor a lock."""
-    bench.cache.add(b"delete", b"", Verdict(2, None, b""), by_fingerprint=False)
-    action, server, client = bench.client(
-        parse(b"", b"delete") + bind(b"", b"") + execute() + SYNC
-    )
-    assert (action, server, kinds(client)) == (HOLD, None, b"1")
+    verdict = Verdict(2, None, b"", once=True)
+    action, _, _ = bench.client(parse(b"", b"delete") + bind(b"", b"") + execute() + SYNC)
+    assert action == DECIDE
+    bench.relay.answer(verdict)
+    action, server, client = bench.run()
+    assert (action, server, kinds(client)) == (DECIDE, None, b"1")
+    bench.relay.answer(verdict)
+    assert bench.run()[0] == HOLD
     assert not bench.relay.would_run_in_transaction
     bench.relay.allow_once(b"an-id", "token")
     action, server, _ = bench.run()
