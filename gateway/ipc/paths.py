@@ -50,6 +50,11 @@ def active_policy(data_dir: Path) -> Path:
     return data_dir / "policy" / "active.json"
 
 
+def mask_bindings(data_dir: Path) -> Path:
+    """Which columns the masks in force were bound to, see `gateway.policy.kept`."""
+    return data_dir / "policy" / "bindings.json"
+
+
 def keys_dir(data_dir: Path) -> Path:
     """Key sets of the issuers, one file each."""
     return data_dir / "keys"

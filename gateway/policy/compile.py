@@ -17,6 +17,7 @@ import orjson
 
 from gateway.errors import Problem
 from gateway.policy.bundle import Bundle
+from gateway.policy.kept import Kept, KeptMask
 from gateway.policy.masking import (
     Bindings,
     Exposure,
@@ -123,6 +124,18 @@ class TargetPolicy:
             unbound=tuple(mask.id for mask in active if mask.id in self.unbound),
         )
 
+    def kept(self) -> Kept:
+        """Return what masks are bound to, for whoever binds them again."""
+        policy = self.bundle.policy
+        return Kept(
+            self.catalog.database,
+            {
+                mask.id: KeptMask(policy.mask_columns(mask), self.bindings.columns[mask.id])
+                for mask in policy.masks
+                if self.bindings.columns.get(mask.id)
+            },
+        )
+
     def _concerns(self, rule: Deny | Guard | Limit, groups: Collection[str]) -> bool:
         return _here(rule.target, self.target) and _applies(rule.to, groups)
 
@@ -144,19 +157,18 @@ class TargetPolicy:
 
 
 def compile_target(
-    bundle: Bundle, target: str, catalog: Catalog, *, previous: TargetPolicy | None = None
+    bundle: Bundle, target: str, catalog: Catalog, *, kept: Kept | None = None
 ) -> TargetPolicy:
     """Bind `bundle` to `catalog`. Never raises: what does not fit is in `problems`.
 
-    `previous` is the binding to an older snapshot of the same target: columns it bound keep
-    their masks even when they were renamed since.
+    `kept` is what was bound in the same database before: those columns keep their masks even
+    when they were renamed since.
     """
     compiled = TargetPolicy(bundle, target, catalog)
     unbound = [
         mask.id
         for mask in bundle.policy.masks
-        if _here(mask.target, target)
-        and not _bind(compiled, mask, _kept_bindings(bundle, mask, previous))
+        if _here(mask.target, target) and not _bind(compiled, mask, kept or Kept())
     ]
     compiled.unbound = tuple(unbound)
     compiled.exposures = find_exposures(catalog, compiled.bindings.exposed_from(catalog))
@@ -165,23 +177,11 @@ def compile_target(
     return compiled
 
 
-def _kept_bindings(
-    bundle: Bundle, mask: Mask, previous: TargetPolicy | None
-) -> frozenset[ColumnRef]:
-    """Return what `previous` bound, unless the policy names other columns since."""
-    if previous is None:
-        return frozenset()
-    for old in previous.bundle.policy.masks:
-        named = previous.bundle.policy.mask_columns(old)
-        if old.id == mask.id and named == bundle.policy.mask_columns(mask):
-            return previous.bindings.columns.get(mask.id, frozenset())
-    return frozenset()
-
-
-def _bind(compiled: TargetPolicy, mask: Mask, old: frozenset[ColumnRef]) -> bool:
+def _bind(compiled: TargetPolicy, mask: Mask, kept: Kept) -> bool:
     """Bind one mask; False when a table it names is not there and the policy is enforced."""
     catalog, policy = compiled.catalog, compiled.bundle.policy
     names = [parse_column(text) for text in policy.mask_columns(mask)]
+    old = kept.columns(mask.id, policy.mask_columns(mask), catalog.database)
     refs = {ref for ref in old if catalog.column_name(ref)}
     missing: list[tuple[ColumnName, Relation | None]] = []
     for name in names:

@@ -24,6 +24,7 @@ from gateway.policy.compile import TargetPolicy, compile_target
 from gateway.policy.decide import decide
 from gateway.policy.decision import Cache, DecideRequest, Decision, error_to_wire
 from gateway.policy.hidden import first_hidden
+from gateway.policy.kept import Kept
 from gateway.policy.local import answer
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Profile
@@ -41,18 +42,21 @@ class Engine:
     """Decides for every target whose catalog is known."""
 
     def __init__(
-        self, bundle: Bundle, catalogs: Mapping[str, Catalog], *, previous: Engine | None = None
+        self,
+        bundle: Bundle,
+        catalogs: Mapping[str, Catalog],
+        *,
+        kept: Mapping[str, Kept] | None = None,
     ) -> None:
         """Compile `bundle` for each catalog; what does not fit is in `problems`.
 
-        `previous` is the engine this one replaces: columns that it bound to masks keep them
-        even when they were renamed since.
+        `kept` is what an engine before this one bound masks to: those columns keep them even
+        when they were renamed since.
         """
+        known = kept or {}
         self.bundle = bundle
         self.targets: dict[str, TargetPolicy] = {
-            name: compile_target(
-                bundle, name, catalog, previous=previous.targets.get(name) if previous else None
-            )
+            name: compile_target(bundle, name, catalog, kept=known.get(name))
             for name, catalog in catalogs.items()
         }
         self._rights: dict[_RightsKey, Rights | None] = {}
@@ -67,6 +71,10 @@ class Engine:
         """What is valid and doubtful, bundle and catalogs taken together."""
         found = [problem for target in self.targets.values() for problem in target.warnings]
         return (*self.bundle.warnings, *found)
+
+    def kept(self) -> dict[str, Kept]:
+        """Return what masks are bound to, by target."""
+        return {name: target.kept() for name, target in self.targets.items()}
 
     def catalog(self, target: str) -> Catalog | None:
         """Return the snapshot in use for `target`."""
@@ -115,13 +123,13 @@ class Engine:
             )
         except ClientError as error:
             hidden = self._hidden(request, rights, path)
-            return self._refuse(rights, hidden or error, cache="text")
+            return self._refuse(rights, hidden or error, cache=_refusal_cache(request))
         local = self._local(request, rights, facts)
         if local is not None:
             return local
         decision = decide(rights, facts, search_path=path)
         if decision.action == "deny" and (hidden := self._hidden(request, rights, path)):
-            return replace(decision, error=error_to_wire(hidden))
+            return replace(decision, error=error_to_wire(hidden), cache=_refusal_cache(request))
         if decision.action == "approve" and request.in_transaction:
             return self._refuse(rights, _held_in_transaction(decision), like=decision)
         return decision
@@ -131,7 +139,12 @@ class Engine:
     ) -> ClientError | None:
         """Return the refusal for the first relation the principal may not see, if there is one."""
         found = first_hidden(request.sql, self.targets[request.target].catalog, path, rights)
-        return hidden_relation(found, rights.grants, Namer(path)) if found is not None else None
+        if found is None:
+            return None
+        # What this transaction has created is in nobody's catalog yet. Said to all who may
+        # create, whatever is there, so that it tells nothing.
+        uncommitted = request.in_transaction and rights.level == "admin"
+        return hidden_relation(found, rights.grants, Namer(path), uncommitted=uncommitted)
 
     def _local(
         self, request: DecideRequest, rights: Rights, facts: tuple[StatementFacts, ...]
@@ -177,6 +190,11 @@ class Engine:
             cache=cache,
             **stamp,
         )
+
+
+def _refusal_cache(request: DecideRequest) -> Cache:
+    # The words depend on the transaction, so they are kept only for outside of one.
+    return "never" if request.in_transaction else "text"
 
 
 def _held_in_transaction(decision: Decision) -> ClientError:

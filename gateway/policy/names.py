@@ -16,7 +16,7 @@ from gateway.policy.profile import LEVELS, Level
 from gateway.sql.facts import EFFECT_LEVELS
 
 _KINDS: Final = (
-    "table", "temp_table", "index", "view", "matview", "sequence", "type", "schema", "function",
+    "table", "index", "view", "matview", "sequence", "type", "schema", "function",
     "trigger", "rule", "policy", "domain", "operator", "cast", "collation", "statistics",
     "foreign_table", "language", "event_trigger", "text_search", "definition", "depends", "label",
     "tablespace", "cluster", "reindex", "access_method", "conversion", "range", "transform",
@@ -56,7 +56,7 @@ KNOWN_EFFECTS: Final = ADMIN_EFFECTS | frozenset((*_EXPLICIT, *_FUNCTIONS, UNKNO
 # Families whose members the analyser may name more finely than the lists above do.
 _OPEN_FAMILIES: Final = (
     "schema.create.", "schema.alter.", "schema.drop.", "schema.comment.", "database.", "role.",
-    "extension.",
+    "extension.", "sequence.",
     "replication.", "server.", "egress.",
 )  # fmt: skip
 

@@ -43,6 +43,7 @@ _PLACES: Final = {
     "copy": "in COPY",
     "explain": "under EXPLAIN",
     "function": "as an argument of a function",
+    "constraint": "by a constraint on what is written",
     "unknown": "where the result cannot be told apart",
     "blocked": "in a derived form",
 }
@@ -58,6 +59,7 @@ _HINTS: Final = {
     "cursor": "Run the SELECT itself, or leave the column out.",
     "copy": "Run a SELECT of the columns, or leave the masked ones out of COPY.",
     "explain": "Leave the column out; masked columns are not explained.",
+    "constraint": "Write other columns: whether this write succeeds would tell a masked value.",
     "blocked": "Leave the column out.",
 }
 
@@ -100,10 +102,16 @@ def not_granted(effect: Effect, grants: Sequence[GrantRule], namer: Namer) -> Cl
 
 
 def hidden_relation(
-    relation: RelationRef, grants: Sequence[GrantRule], namer: Namer
+    relation: RelationRef,
+    grants: Sequence[GrantRule],
+    namer: Namer,
+    *,
+    uncommitted: bool = False,
 ) -> ClientError:
     """A relation that the principal may not see, or that is not there: one text for both."""
     what = f"relation {namer.relation(relation)} does not exist or is not granted"
+    if uncommitted:
+        what += "; one created in this transaction can be used after COMMIT"
     allowed = grants_summary(grants, _SUMMARY_BYTES_MAX - len(what.encode()))
     return NotGranted(
         f"{what}; granted here: {allowed}" if allowed else what,
@@ -178,11 +186,16 @@ def masked_use(
     table = f" of {namer.relation(relation)}" if relation is not None else ""
     name = quote_name(column) if column else f"under mask {quote_name(mask)}"
     where = _PLACES.get(place, "where its value could show")
+    if place == "constraint":
+        # The other table of a foreign key may be one that this principal does not see.
+        message = "a constraint compares what is written with a masked column"
+        facts: dict[str, object] = {"place": place}
+        return MaskedColumnUse(message, hint=_HINTS[place], facts=facts)
     if place == "blocked":
         message = f"column {name}{table} shows a masked column in a derived form and is not given"
     else:
         message = f"masked column {name}{table} is used {where}; it may only be selected by itself"
-    facts: dict[str, object] = {"mask": mask, "place": place}
+    facts = {"mask": mask, "place": place}
     if column:
         facts["column"] = column
     if relation is not None:

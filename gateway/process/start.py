@@ -81,7 +81,7 @@ def run_gateway(
         judge_targets(inspect_targets_apart(config.targets), config, announce, record)
 
         def validate(new: Bundle) -> list[str]:
-            return find_problems_apart(new, config.targets)
+            return find_problems_apart(new, config.targets, paths.mask_bindings(config.data_dir))
 
         judge_bundle(bundle, validate(bundle), active_digest(config.data_dir), announce)
         generation = activate(bundle, config.data_dir, epochs)

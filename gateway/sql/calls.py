@@ -121,7 +121,9 @@ def _sequence(walk: Walk, name: str, args: Sequence[Node]) -> None:
     if relation is None or relation.ref.kind != "sequence":
         walk.effect("function.call_volatile", name=f"{PG_CATALOG}.{name}")
     else:
-        walk.effect(allowed.SEQUENCES[name], relation.ref)
+        # A sequence that a column owns goes with its table: who may insert there may count on.
+        owner = walk.catalog.by_oid.get(walk.catalog.sequence_owners.get(relation.oid, 0))
+        walk.effect(allowed.SEQUENCES[name], (owner or relation).ref)
 
 
 def _set_config(walk: Walk, args: Sequence[Node]) -> None:

@@ -171,6 +171,19 @@ class ViewInfo:
     reads: frozenset[ColumnRef]
 
 
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A constraint: whether writing one of `attnums` fails may depend on the values of `shows`.
+
+    `kind` is unique, check, foreign_key (this relation refers to others) or referenced (others
+    refer to it: then deleting a row counts as well).
+    """
+
+    kind: str
+    attnums: frozenset[int]
+    shows: frozenset[ColumnRef]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
     """The snapshot. Build it with `catalog_load.load_catalog`."""
@@ -191,6 +204,9 @@ class Catalog:
     user_casts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # type -> functions
     generated: Mapping[ColumnRef, frozenset[ColumnRef]] = field(default_factory=dict)
     views: Mapping[int, ViewInfo] = field(default_factory=dict)
+    database: str = ""  # which database of which server this is; empty where that is not told
+    sequence_owners: Mapping[int, int] = field(default_factory=dict)  # sequence -> its table
+    ties: Mapping[int, tuple[Tie, ...]] = field(default_factory=dict)
     _lineage: dict[ColumnRef, tuple[Verdict, frozenset[ColumnRef]]] = field(
         default_factory=dict, repr=False, compare=False
     )

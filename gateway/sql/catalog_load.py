@@ -24,9 +24,11 @@ from gateway.sql.catalog import (
     FunctionInfo,
     OperatorInfo,
     Relation,
+    Tie,
     TypeInfo,
     make_relation,
 )
+from gateway.sql.catalog_queries import QUERIES, SYSTEM
 from gateway.sql.facts import ColumnRef, RelationRef
 from gateway.sql.lineage import ViewSource, read_views
 
@@ -45,98 +47,6 @@ _KINDS: Final = {
     "t": "toast",
 }
 
-_QUERIES: Final[Mapping[str, str]] = {
-    "session": """
-        SELECT pg_catalog.current_setting('server_version_num')::int4, current_user::text,
-               current_database()::text""",
-    "schemas": """
-        SELECT nspname::text FROM pg_catalog.pg_namespace
-        WHERE nspname !~ '^pg_(toast_)?temp_' ORDER BY 1""",
-    # Temporary relations are one session's: in a shared snapshot they would only mislead.
-    "relations": """
-        SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.reltype::int8,
-               c.relpersistence::text, c.relhasrules,
-               EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-                       WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), c.relrowsecurity,
-               (SELECT count(*) FROM pg_catalog.pg_rewrite r
-                WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')::int4
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relpersistence <> 't' AND c.relkind <> 't' AND n.nspname <> 'pg_toast'
-        ORDER BY c.oid""",
-    "columns": """
-        SELECT a.attrelid::int8, a.attname::text, a.attnum::int4, a.atttypid::int8, a.attnotnull,
-               a.attgenerated::text, a.atthasdef
-        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
-          AND c.relkind NOT IN ('t', 'i', 'I') ORDER BY a.attrelid, a.attnum""",
-    "inherits": """
-        SELECT inhrelid::int8, inhparent::int8 FROM pg_catalog.pg_inherits
-        ORDER BY inhrelid, inhparent""",
-    "types": """
-        SELECT t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typrelid::int8,
-               t.typelem::int8, t.typbasetype::int8, coalesce(e.extname::text, '')
-        FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-        LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass
-             AND d.objid = t.oid AND d.deptype = 'e'
-        LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-        WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid""",
-    "typmods": """
-        SELECT a.attrelid::int8, a.attnum::int4,
-               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END
-        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-        JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
-          AND c.relkind NOT IN ('t', 'i', 'I') AND (a.atttypmod >= 0 OR t.typtypmod >= 0)
-        ORDER BY a.attrelid, a.attnum""",
-    "labels": """
-        SELECT e.enumtypid::int8, e.enumlabel::text FROM pg_catalog.pg_enum e
-        ORDER BY e.enumtypid, e.enumsortorder""",
-    "functions": """
-        SELECT p.oid::int8, n.nspname::text, p.proname::text, p.pronargs::int4,
-               p.pronargdefaults::int4, p.provariadic <> 0, p.prorettype::int8, p.proretset,
-               p.proallargtypes::int8[], p.proargmodes::text[], p.proargnames, p.provolatile::text,
-               p.prokind::text, coalesce(e.extname::text, ''), p.proargtypes::int8[]
-        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-        LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::regclass
-             AND d.objid = p.oid AND d.deptype = 'e'
-        LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-        WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY p.oid""",
-    "operators": """
-        SELECT n.nspname::text, o.oprname::text, o.oprleft::int8, o.oprright::int8,
-               o.oprcode::pg_catalog.oid::int8
-        FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
-        ORDER BY o.oid""",
-    "casts": """
-        SELECT c.castsource::int8, c.casttarget::int8, n.nspname::text, p.proname::text
-        FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
-        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-        WHERE p.oid >= $1 ORDER BY c.oid""",
-    "generated": """
-        SELECT d.adrelid::int8, d.adnum::int4, p.refobjsubid::int4
-        FROM pg_catalog.pg_attrdef d
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-        JOIN pg_catalog.pg_depend p ON p.refclassid = 'pg_catalog.pg_class'::regclass
-             AND p.refobjid = d.adrelid AND p.refobjsubid <> d.adnum AND p.refobjsubid > 0
-             AND ((p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid)
-                  OR (p.classid = 'pg_catalog.pg_class'::regclass AND p.objid = d.adrelid
-                      AND p.objsubid = d.adnum))
-        WHERE a.attgenerated <> '' ORDER BY 1, 2, 3""",
-    "views": """
-        SELECT c.oid::int8, pg_catalog.pg_get_viewdef(c.oid)
-        FROM pg_catalog.pg_class c
-        WHERE c.relkind IN ('v', 'm') AND c.oid >= $1 AND c.relpersistence <> 't' ORDER BY c.oid""",
-    # What each view's rule reads, by the server's own account: the oracle for our reading of it.
-    "view_reads": """
-        SELECT DISTINCT r.ev_class::int8, d.refobjid::int8, d.refobjsubid::int4
-        FROM pg_catalog.pg_rewrite r
-        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass
-             AND d.objid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
-        WHERE r.rulename = '_RETURN' AND r.ev_class >= $1 AND d.refobjid <> r.ev_class
-        ORDER BY 1, 2, 3""",
-    "settings": """
-        SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'""",
-}
-
 
 async def load_catalog(connection: asyncpg.Connection[Any]) -> Catalog:
     """Return the current snapshot. Raises what asyncpg raises; the connection stays usable."""
@@ -149,20 +59,23 @@ async def fetch_rows(connection: asyncpg.Connection[Any]) -> dict[str, Rows]:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows["settings"] = await _fetch(connection, "settings")
         await connection.execute("SET LOCAL search_path = pg_catalog")
-        for name in _QUERIES:
+        for name in QUERIES:
             if name != "settings":
                 rows[name] = await _fetch(connection, name)
+        # A separate query: permission to call a function is checked even where it is not called.
+        if rows["identity"][0][1]:
+            rows["system"] = [tuple(await connection.fetchrow(SYSTEM))]
     return rows
 
 
 async def _fetch(connection: asyncpg.Connection[Any], name: str) -> Rows:
-    query = _QUERIES[name]
+    query = QUERIES[name]
     args = (FIRST_USER_OID,) if "$1" in query else ()
     return [tuple(row) for row in await connection.fetch(query, *args)]
 
 
 def build_catalog(rows: Mapping[str, Rows]) -> Catalog:
-    """Build the snapshot from what `_QUERIES` returned. Pure: equal rows, equal version."""
+    """Build the snapshot from what `QUERIES` returned. Pure: equal rows, equal version."""
     digest = hashlib.sha256(orjson.dumps(dict(rows), default=str))
     server_version, user, _database = rows["session"][0]
     functions = _functions(rows["functions"])
@@ -194,6 +107,9 @@ def build_catalog(rows: Mapping[str, Rows]) -> Catalog:
         operator_names=names,
         user_casts=dict(casts),
         generated=_generated(rows["generated"]),
+        database=_identity(rows),
+        sequence_owners={int(oid): int(table) for oid, table in rows.get("sequence_owners", ())},
+        ties=_ties(rows),
     )
     return replace(catalog, views=read_views(catalog, _view_sources(rows)))
 
@@ -331,6 +247,31 @@ def _generated(rows: Rows) -> dict[ColumnRef, frozenset[ColumnRef]]:
     for oid, attnum, source in rows:
         found[ColumnRef(oid, attnum)].add(ColumnRef(oid, source))
     return {ref: frozenset(sources) for ref, sources in found.items()}
+
+
+def _identity(rows: Mapping[str, Rows]) -> str:
+    system = rows.get("system")
+    return f"{system[0][0]}/{rows['identity'][0][0]}" if system else ""
+
+
+def _ties(rows: Mapping[str, Rows]) -> dict[int, tuple[Tie, ...]]:
+    """Return what the constraints on each relation compare when one of its columns is written."""
+    found: dict[int, dict[Tie, None]] = defaultdict(dict)
+    indexes: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for index, oid, attnum in rows.get("unique_columns", ()):
+        indexes[index, oid].add(attnum)
+    for (_, oid), attnums in indexes.items():
+        refs = frozenset(ColumnRef(oid, attnum) for attnum in attnums)
+        found[oid][Tie("unique", frozenset(attnums), refs)] = None
+    for _, kind, oid, attnums, other, others in rows.get("constraints", ()):
+        own = frozenset(ColumnRef(oid, attnum) for attnum in attnums)
+        if kind == "c":
+            found[oid][Tie("check", frozenset(attnums), own)] = None
+            continue
+        theirs = frozenset(ColumnRef(other, attnum) for attnum in others)
+        found[oid][Tie("foreign_key", frozenset(attnums), theirs)] = None
+        found[other][Tie("referenced", frozenset(others), own)] = None
+    return {oid: tuple(ties) for oid, ties in found.items()}
 
 
 def _view_sources(rows: Mapping[str, Rows]) -> list[ViewSource]:

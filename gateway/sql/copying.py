@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.sql import ties
 from gateway.sql.catalog import Relation
 from gateway.sql.effects import Node, Walk, check_fields, refuse
 from gateway.sql.expressions import clause
@@ -76,6 +77,7 @@ def _copy_relation(walk: Walk, node: Node, *, is_from: bool) -> None:
         if relation.has_rules:
             refuse("the relation has rewrite rules")
         walk.effect("rows.insert", relation.ref, names)
+        ties.inserted(walk, relation, names)
         if "whereClause" in node:
             clause(
                 walk, Scope(None, [relation_item(relation, "", [])]), node["whereClause"], "where"

@@ -39,10 +39,12 @@ def _is_temporary(node: Node) -> bool:
 def _create(walk: Walk, node: Node, kind: str) -> None:
     check_fields("a table name", node, RANGE_VAR)
     if _is_temporary(node):
-        walk.effect("schema.create.temp_table", RelationRef("pg_temp", node["relname"], 0, kind))
-        walk.pin = "temp"
-    else:
-        walk.effect(f"schema.create.{kind}", new_ref(walk, node, kind))
+        # Names of a session's own would be found before the snapshot's, and the snapshot is shared.
+        refuse(
+            "temporary tables, views and sequences are not supported; use a WITH query, or a "
+            "table in a schema that you may create tables in"
+        )
+    walk.effect(f"schema.create.{kind}", new_ref(walk, node, kind))
 
 
 # -- CREATE TABLE ---------------------------------------------------------------------------

@@ -36,6 +36,7 @@ Place = Literal[
     "copy",  # an output of COPY TO: CopyData has no column identity
     "explain",  # takes part in a statement that EXPLAIN shows
     "function",  # argument of a function in FROM
+    "constraint",  # compared with what is written: whether the write fails shows the value
 ]
 
 RelationKind = Literal[
@@ -146,8 +147,8 @@ EFFECT_LEVELS: dict[str, tuple[str, ...]] = {
         "rows.lock",
         "copy.in",
         "txn.read_write",  # explicit READ WRITE: it would undo default_transaction_read_only
-        "schema.create.temp_table",
-        "schema.drop.temp_table",
+        "sequence.next",
+        "sequence.set",
     ),
     "admin": (
         "table.truncate",

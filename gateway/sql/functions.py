@@ -137,8 +137,8 @@ pg_get_publication_tables
 
 # Sequence functions are effects on the sequence itself when its name is a constant.
 SEQUENCES: Final = {
-    "nextval": "rows.update",
-    "setval": "rows.update",
+    "nextval": "sequence.next",
+    "setval": "sequence.set",
     "currval": "rows.read",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.errors import quote_name
+from gateway.sql import ties
 from gateway.sql.catalog import Relation
 from gateway.sql.effects import Node, Walk, check_fields, refuse
 from gateway.sql.expressions import clause, expr
@@ -63,6 +64,7 @@ def insert(walk: Walk, parent: Scope, node: Node) -> tuple[Column, ...]:
         names = [column.name for column in relation.columns]
         names = names[: len(source)] if source else names
     walk.effect("rows.insert", relation.ref, names)
+    ties.inserted(walk, relation, names)
     inserted = dict(zip(names, source, strict=False))
     if "onConflictClause" in node:
         _on_conflict(walk, scope, node["onConflictClause"], relation, item, inserted)
@@ -136,7 +138,9 @@ def _on_conflict(
 
 def _assign(walk: Walk, scope: Scope, relation: Relation, targets: list[Node]) -> None:
     """Note the columns that a SET list writes and the values that flow into them."""
-    walk.effect("rows.update", relation.ref, _column_names(relation, targets))
+    names = _column_names(relation, targets)
+    walk.effect("rows.update", relation.ref, names)
+    ties.updated(walk, relation, names)
     for entry in targets:
         clause(walk, scope, entry["ResTarget"]["val"], "assign")
         for step in entry["ResTarget"].get("indirection", ()):
@@ -182,6 +186,7 @@ def delete(walk: Walk, parent: Scope, node: Node) -> tuple[Column, ...]:
     scope.items.append(item)
     from_list(walk, scope, node.get("usingClause", []))
     walk.effect("rows.delete", relation.ref)
+    ties.deleted(walk, relation)
     _restrict(walk, scope, node.get("whereClause"))
     columns = _returning(walk, scope, node.get("returningClause"), scope.items)
     finish()
@@ -346,6 +351,10 @@ def _merge_when(walk: Walk, scope: Scope, relation: Relation, node: Node) -> Non
     if command == "CMD_INSERT" and not names:
         names = [column.name for column in relation.columns]
     walk.effect(effect, relation.ref, names)
+    if command == "CMD_INSERT":
+        ties.inserted(walk, relation, names)
+    else:
+        ties.deleted(walk, relation)
     with walk.at("source"):
         for value in node.get("values", ()):
             clause(walk, scope, value, "source")

@@ -205,6 +205,35 @@ def test_new_policy_must_fit_the_database(serve: Serve) -> None:
     assert "the policies do not fit the databases" in serve.output()
 
 
+FAILING_TEST = """
+tests:
+  - {as: {groups: [agents]}, target: orders, sql: "delete from sales.customers",
+     expect: {decision: allow}}
+"""
+
+
+def test_failing_policy_test_blocks_activation(serve: Serve) -> None:
+    """Goal: a policy that does not do what its tests say never comes into force, neither at the
+    start nor on reload; fixed, it does.
+    """
+    serve.policy.write_text(POLICY + FAILING_TEST)
+    serve.start()
+    assert serve.exit_code(30) == 1
+    assert re.search(r"main\.yaml:\d+:\d+: test fails: decision deny", serve.output())
+
+    serve.policy.write_text(POLICY)
+    serve.start()
+    serve.wait_for(r"(?m)^ready$")
+    before = serve.active()
+    serve.policy.write_text(POLICY + FAILING_TEST)
+    send(serve.pid, signal.SIGHUP)
+    serve.wait_for(r"reload refused: .*test fails")
+    assert serve.active() == before
+    serve.policy.write_text(POLICY + FAILING_TEST.replace("allow", "deny"))
+    send(serve.pid, signal.SIGHUP)
+    serve.wait_for(r"reload: policies \w{12} active")
+
+
 def test_one_target_down_is_a_warning(serve: Serve) -> None:
     """Goal: one database's outage is not the gateway's. Method: a second target that is down."""
     text = serve.file.read_text()

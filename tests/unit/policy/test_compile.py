@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.policy.compile import compile_target
 from gateway.policy.decide import decide
+from gateway.policy.kept import from_json, to_json
 from tests.unit.policy.world import (
     POLICY,
     TABLES,
@@ -62,17 +64,44 @@ def test_renamed_column_keeps_its_mask(tmp_path: Path) -> None:
     before = compiled(tmp_path)
     tables = renamed("email", "mail")
     tables["sales.customers"][2]["email"] = TEXT
-    after = compile_target(before.bundle, "orders", make_catalog("c2", tables), previous=before)
+    after = compile_target(before.bundle, "orders", make_catalog("c2", tables), kept=before.kept())
     held = after.rights(("readers",))
     assert held is not None
     assert {(20001, 3), (20001, 5)} <= set(held.profile.masked)
     assert not after.problems
     plain = make_catalog("c3", renamed("email", "mail"))
-    alone = compile_target(before.bundle, "orders", plain, previous=before)
+    alone = compile_target(before.bundle, "orders", plain, kept=before.kept())
     kept = alone.rights(("readers",))
     assert kept is not None
     assert decide(kept, [select("sales.customers", "id")]).action == "allow"
     assert kept.profile.masks[kept.profile.masked[20001, 3]].kind == "email"
+
+
+def test_bindings_outlive_a_process_and_not_a_database(tmp_path: Path) -> None:
+    """Goal: a rename between two lives does not lose a mask; a restored copy binds by name.
+
+    Method: through the file's form, once to the same database and once to another of equal OIDs.
+    """
+    before = compiled(tmp_path)
+    stored = from_json(to_json({"orders": before.kept()}))
+    plain = make_catalog("c3", renamed("email", "mail"))
+    after = compile_target(before.bundle, "orders", plain, kept=stored["orders"])
+    held = after.rights(("readers",))
+    assert held is not None
+    assert not after.problems
+    assert held.profile.masks[held.profile.masked[20001, 3]].kind == "email"
+    copied = compile_target(
+        before.bundle, "orders", replace(plain, database="8/16384"), kept=stored["orders"]
+    )
+    assert [p.message for p in copied.problems] == [
+        'target "orders" has no column sales.customers.email'
+    ]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b'{"orders": 1}', b'{"orders": {}}'])
+def test_damaged_bindings_are_none(damaged: bytes) -> None:
+    """Goal: a torn file is forgotten, which blocks and never opens."""
+    assert from_json(damaged) == {}
 
 
 def test_mask_on_a_missing_table_refuses_statements_on_tables(tmp_path: Path) -> None:

@@ -226,3 +226,20 @@ tests:
     assert [bool(result.problem) for result in results] == [False, True, True]
     assert results[1].problem.startswith("decision deny, expected allow")
     assert "policy.yaml:" in results[1].where
+
+
+@pytest.mark.parametrize("name", ["fresh", "salaries"])
+def test_creator_is_told_about_its_transaction(engine: Engine, name: str) -> None:
+    """Goal: "BEGIN; CREATE TABLE fresh; INSERT" is refused in words that help, and that are the
+    same whatever is there. Method: who may create and who may not, in and out of transactions.
+    """
+    sql = f"insert into hr.{name} values (1)"
+    inside = ask(engine, sql, "admins", in_transaction=True)
+    assert "created in this transaction can be used after COMMIT" in text(inside)
+    assert inside.cache == "never"
+    for decision in (
+        ask(engine, sql, "admins"),
+        ask(engine, sql, "readers", in_transaction=True),
+    ):
+        assert text(decision).startswith("PN301")
+        assert "COMMIT" not in text(decision)

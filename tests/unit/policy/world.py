@@ -107,6 +107,7 @@ def make_catalog(
         types={},
         types_by_oid={},
         views=views,
+        database="7/16384",
     )
 
 

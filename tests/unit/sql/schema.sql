@@ -43,3 +43,7 @@ create rule ruled_insert as on insert to app.ruled do also
     insert into app.audited values (new.id, 'x');
 insert into sales.customers values (1, 'Ann', 'ann@example.com', '123-45-6789', '{a,b}',
     row('Main St', 'Bern'), now());
+create table app.mails (mail text primary key, id int);
+create table app.logins (id int primary key, mail text references app.mails (mail),
+    label text, pin int, half int generated always as (pin / 2) stored,
+    unique (label, pin), check (label <> 'x' or pin > 0));

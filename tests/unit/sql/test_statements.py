@@ -104,7 +104,6 @@ EFFECTS: list[tuple[str, set[str]]] = [
         "schema.create.table:n"}),
     ("create table app.n (d int default pg_sleep(1))", {
         "schema.create.table:n", "function.call_volatile=pg_catalog.pg_sleep"}),
-    ("create temp table n (id int)", {"schema.create.temp_table:n"}),
     ("create table app.n as select a from app.t", {"schema.create.table:n", "rows.read:t(a)"}),
     ("select a into app.n from app.t", {"schema.create.table:n", "rows.read:t(a)"}),
     ("create view app.n as select a from app.t", {"schema.create.view:n", "rows.read:t(a)"}),
@@ -133,8 +132,11 @@ EFFECTS: list[tuple[str, set[str]]] = [
     ("create extension x", {"extension.create"}),
     ("alter system set x = 1", {"server.config"}),
     ("create subscription s connection 'x' publication p", {"egress.subscription"}),
-    ("select nextval('sq')", {"rows.update:sq"}),
-    ("select nextval('sales.sq'::regclass)", {"rows.update:sq"}),
+    ("select nextval('sq')", {"sequence.next:sq"}),
+    ("select nextval('sales.sq'::regclass)", {"sequence.next:sq"}),
+    ("select nextval('orders_id_seq')", {"sequence.next:orders"}),
+    ("select setval('orders_id_seq', 1)", {"sequence.set:orders"}),
+    ("select currval('sales.orders_id_seq')", {"rows.read:orders()"}),
     ("select setval($1, 1)", {"function.call_volatile=pg_catalog.setval"}),
     ("select pg_sleep(1)", {"function.call_volatile=pg_catalog.pg_sleep"}),
     ("select pg_read_file('x')", {"server.file.read=pg_catalog.pg_read_file"}),
@@ -189,8 +191,6 @@ PINS = [
     ("set local application_name = 'x'", ""),
     ("set transaction isolation level serializable", ""),
     ("set session characteristics as transaction read only", "settings"),
-    ("create temp table n (id int)", "temp"),
-    ("select 1 as x into temp n", "temp"),
     ("declare c cursor with hold for select 1", "cursor"),
     ("declare c cursor for select 1", ""),
     ("select pg_advisory_lock(1)", "advisory_lock"),
@@ -281,6 +281,12 @@ def test_transaction_kinds_and_others(facts: Analyse) -> None:
 
 
 REFUSED: list[tuple[str, type[ClientError]]] = [
+    ("create temp table n (id int)", NotUnderstood),
+    ("create table pg_temp.n (id int)", NotUnderstood),
+    ("select 1 as x into temp n", NotUnderstood),
+    ("create temp table n as select 1", NotUnderstood),
+    ("create temp view n as select 1 as a", NotUnderstood),
+    ("create temp sequence n", NotUnderstood),
     ("select email from nope", NotGranted),
     ("select email from nope.customers", NotGranted),
     ("select nope from customers", NotUnderstood),
