@@ -242,7 +242,10 @@ groups = {{claim = "groups"}}
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         found = []
         for pid in children.read_text().split():
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            try:
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:  # it ended between the two looks
+                continue
             if kind in name:
                 found.append(int(pid))
         return found
