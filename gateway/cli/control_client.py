@@ -50,11 +50,11 @@ def api_options(command: _Command) -> _Command:
 class ControlClient:
     """Calls the HTTP API; every failure ends the command with one line."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         self._url = url
         self._client = httpx.Client(
             base_url=url,
-            headers={"authorization": f"Bearer {token}"},
+            headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=TIMEOUT_S,
             follow_redirects=False,  # a token is sent where it was meant to go and nowhere else
             trust_env=False,
@@ -70,6 +70,10 @@ class ControlClient:
         """Return the answer of a POST."""
         return self._call("POST", path, json=dict(body), headers=dict(headers or {}))
 
+    def form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Return the answer to a form; a refusal in the words of RFC 6749."""
+        return self._call("POST", path, data=dict(fields))
+
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             response = self._client.request(method, path, **options)
@@ -83,12 +87,23 @@ class ControlClient:
         if response.status_code == httpx.codes.UNAUTHORIZED:
             fail("the token was not accepted; mint or fetch a fresh one")
         if response.is_error:
-            fail(str(value.get("detail", response.status_code)))
+            told = value.get("detail") or value.get("error_description")
+            fail(str(told or response.status_code))
         return value
 
 
 def connect(url: str | None, token: str | None, token_file: Path | None) -> ControlClient:
     """Return a client; ends the command when there is no token or no usable address."""
+    return _client(url, read_token(token, token_file))
+
+
+def anonymous(url: str | None) -> ControlClient:
+    """Return a client for calls that carry their proof in the body."""
+    return _client(url, "")
+
+
+def read_token(token: str | None, token_file: Path | None) -> str:
+    """Return the token that was given; ends the command when there is none."""
     if not token and token_file is not None:
         try:
             token = token_file.read_bytes()[:TOKEN_FILE_BYTES_MAX].decode("ascii").strip()
@@ -98,6 +113,10 @@ def connect(url: str | None, token: str | None, token_file: Path | None) -> Cont
         fail("no token: set POSTERN_TOKEN or POSTERN_TOKEN_FILE, or give --token", EXIT_USAGE)
     if not token.isascii() or any(char.isspace() for char in token):
         fail("what was given as the token is none", EXIT_USAGE)
+    return token
+
+
+def _client(url: str | None, token: str) -> ControlClient:
     try:
         return ControlClient((url or _configured_url()).rstrip("/"), token)
     except httpx.InvalidURL as exc:

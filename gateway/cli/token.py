@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.control_client import anonymous, api_options, read_token
 from gateway.cli.output import config_option, fail, read_config
 from gateway.cli.token_revoke import revocations, revoke
 from gateway.config import Config, Issuer
@@ -50,6 +51,39 @@ def mint(
     except ValueError as error:
         fail(str(error))
     click.echo(token)
+
+
+@command.command()
+@click.option("--target", default="", help="Only for this target.")
+@click.option("--level", type=click.Choice(["read", "write"]), help="At most this level.")
+@click.option(
+    "--actor-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Token of the agent that acts for the subject; rights are what both hold.",
+)
+@api_options
+def exchange(
+    target: str, level: str | None, actor_token_file: Path | None,
+    url: str | None, token: str | None, token_file: Path | None,
+) -> None:  # fmt: skip
+    """Print a gateway token for the token given; nothing else goes to standard output.
+
+    For `PGPASSWORD=$(postern token exchange)` and credential helpers: under 200 bytes, good for
+    15 minutes at most, and may itself be exchanged until the first token ends. --token-file takes
+    what a platform mounts, such as a Kubernetes service account token.
+    """
+    given = read_token(token, token_file)
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": given,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        **({"audience": target} if target else {}),
+        **({"scope": level} if level else {}),
+    }
+    if actor_token_file is not None:
+        fields["actor_token"] = read_token(None, actor_token_file)
+        fields["actor_token_type"] = fields["subject_token_type"]
+    click.echo(anonymous(url).form("/v1/tokens/exchange", fields)["access_token"])
 
 
 def _choose(config: Config, issuer_id: str | None) -> Issuer:

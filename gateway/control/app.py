@@ -14,6 +14,7 @@ from starlette.routing import Route
 from gateway.approvals.refusal import Refusal
 from gateway.control.api import Api
 from gateway.control.events import Events
+from gateway.control.exchange import ExchangeApi
 from gateway.control.guard import Guard, describe
 from gateway.control.pages import Pages
 from gateway.control.probes import Probes
@@ -53,6 +54,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
         routes=[
             *Api(services).routes(),
             *RevocationApi(services).routes(),
+            *ExchangeApi(services).routes(),
             *Probes(services).routes(),
             *Events(services, stop).routes(),
             *_static_routes(),

@@ -93,12 +93,12 @@ class Authenticator:
 
     def __init__(
         self,
-        verify: Callable[[str], Awaitable[Principal]],
+        prove: Callable[[str], Awaitable[tuple[Principal, float]]],
         directory: Directory,
         clock: Clock,
         check: Callable[[Principal], None],
     ) -> None:
-        self._verify = verify
+        self._prove = prove
         self._check = check  # raises IdentityRevoked
         self._directory = directory
         self._clock = clock
@@ -139,15 +139,22 @@ class Authenticator:
 
     async def verify(self, token: str, address: str) -> Principal:
         """Verify a token; raises HttpProblem(401) with one text for every reason."""
+        principal, _ = await self.prove(token, address)
+        if principal.only_target or principal.only_level or principal.certificate:
+            reason = "narrowed to a database, or bound to a certificate"
+            text = "the token was not accepted"
+            raise HttpProblem(401, text, reason=reason, headers=_CHALLENGE)
+        return principal
+
+    async def prove(self, token: str, address: str) -> tuple[Principal, float]:
+        """Return who any good token is about and how long what it rests on lasts; as `verify`."""
         self._failures.check(address)
         try:
             if not token or len(token) > TOKEN_BYTES_MAX:
                 raise TokenInvalid(reason="empty or oversized token")
-            principal = await self._verify(token)
-            if principal.only_target or principal.only_level or principal.certificate:
-                raise TokenInvalid(reason="narrowed to a database, or bound to a certificate")
-            self._check(principal)
-            return principal
+            proven = await self._prove(token)
+            self._check(proven[0])
+            return proven
         except (TokenInvalid, IdentityRevoked) as exc:  # TokenExpired as well
             self._failures.count(address)
             headers, text = _CHALLENGE, "the token was not accepted"

@@ -69,8 +69,9 @@ def build_services(context: ControlContext) -> Services:
         live=LiveSessions(),
         directory=directory,
         keys=keys,
-        auth=Authenticator(tokens.verify, directory, SYSTEM_CLOCK, revocations.check),
+        auth=Authenticator(tokens.prove, directory, SYSTEM_CLOCK, revocations.check),
         revocations=revocations,
+        gateway_tokens=tokens.own,
         trail=trail,
         clock=SYSTEM_CLOCK,
     )
@@ -82,7 +83,9 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
         sock = _bind(context.config.control.listen)
         stack.callback(sock.close)
         services = build_services(context)
-        service = ControlService(services.desk, services.live, services.keys)
+        service = ControlService(
+            services.desk, services.live, services.keys, services.gateway_tokens
+        )
         await services.desk.start()
         stack.push_async_callback(services.desk.stop)
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)

@@ -6,6 +6,8 @@ worker must tell "no" from "no answer", although it forwards nothing after eithe
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.approvals.bounds import WAIT_S_MAX
@@ -19,17 +21,22 @@ if TYPE_CHECKING:
     from gateway.approvals.desk import ApprovalDesk
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
+    from gateway.identity.gateway_tokens import GatewayTokens
 
 Message = dict[str, Any]
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class ControlService:
     """Answers the operations of control.sock."""
 
-    def __init__(self, desk: ApprovalDesk, live: LiveSessions, keys: KeyKeeper) -> None:
+    def __init__(
+        self, desk: ApprovalDesk, live: LiveSessions, keys: KeyKeeper, tokens: GatewayTokens
+    ) -> None:
         self._desk = desk
         self._live = live
         self._keys = keys
+        self._tokens = tokens
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
             "approval.request": self._request,
             "approval.wait": self._wait,
@@ -38,6 +45,7 @@ class ControlService:
             "approval.finish": self._finish,
             "approval.cancel": self._cancel,
             "keys.refresh": self._refresh_keys,
+            "token.find": self._find_token,
             "session.open": self._open_session,
             "session.close": self._close_session,
             "session.sync": self._sync_sessions,
@@ -103,6 +111,13 @@ class ControlService:
 
     async def _refresh_keys(self, message: Message) -> Message:
         return {"ok": await self._keys.refresh_now(str(message.get("issuer")))}
+
+    async def _find_token(self, message: Message) -> Message:
+        digest = message.get("digest")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise Refusal(RefusalCode.INVALID, "malformed digest")
+        found = await asyncio.to_thread(self._tokens.find, digest)
+        return {"principal": None if found is None else found[0].to_wire()}
 
     async def _open_session(self, message: Message) -> Message:
         await self._note_worker(message)

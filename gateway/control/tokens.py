@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import TokenInvalid
+from gateway.identity.gateway_tokens import GatewayTokens, is_gateway_token, token_digest
 from gateway.identity.keys import KeyStore
 from gateway.identity.refresh import refresh_keys
 from gateway.identity.verify import UnknownKey, Verifier
@@ -40,9 +42,22 @@ class Tokens:
         self._epochs = context.epochs
         self._epoch = -1
         self._refresh_keys = refresh_keys
+        self._max_age_s = {issuer.id: issuer.max_age_s for issuer in context.config.issuers}
+        self.own = GatewayTokens(context.data_dir / "identity" / "tokens.db", SYSTEM_CLOCK)
 
-    async def verify(self, token: str) -> Principal:
-        """Return who `token` is about; raises TokenInvalid."""
+    async def prove(self, token: str) -> tuple[Principal, float]:
+        """Return who `token` is about, and when what it rests on ends; raises TokenInvalid."""
+        if is_gateway_token(token):
+            digest = token_digest(token)
+            found = None if digest is None else await asyncio.to_thread(self.own.find, digest)
+            if found is None:
+                raise TokenInvalid(reason="no such gateway token, or it has expired")
+            return found
+        principal = await self._verify(token)
+        oldest = principal.issued_at + self._max_age_s[principal.issuer_id]
+        return principal, min(principal.expires_at, oldest)
+
+    async def _verify(self, token: str) -> Principal:
         epoch = self._epochs.get(KEYS)
         if epoch != self._epoch:
             self._epoch = epoch

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.control.live import LiveSessions
     from gateway.control.revocation import RevocationKeeper
     from gateway.control.trail import Trail
+    from gateway.identity.gateway_tokens import GatewayTokens
 
 FORM_FIELDS_MAX = 10
 
@@ -45,6 +46,7 @@ class Services:
     keys: KeyKeeper
     auth: Authenticator
     revocations: RevocationKeeper
+    gateway_tokens: GatewayTokens
     trail: Trail
     clock: Clock
 

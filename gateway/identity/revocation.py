@@ -141,10 +141,11 @@ class Revocations:
         if principal.key_id is not None:
             yield "key", issuer, principal.key_id
         if principal.actor is not None:
-            yield "subject", issuer, principal.actor
+            yield "subject", principal.actor_issuer or issuer, principal.actor
         if "group" in kinds:
             for group in (*principal.groups, *principal.actor_groups):
-                yield "group", issuer, group.partition(":")[2]
+                vouched_by, _, name = group.partition(":")
+                yield "group", vouched_by, name
 
 
 def revoked(entry: Revocation) -> IdentityRevoked:

@@ -27,6 +27,7 @@ class Principal:
     run_id: str | None = None
     # Who acts for the subject (`act`); rights are what both of them hold.
     actor: str | None = None
+    actor_issuer: str | None = None  # id of the issuer that vouches for the actor
     actor_groups: tuple[str, ...] = ()
     key_id: str | None = None  # of the issuer's key that signed: it may be revoked
     # Set by a token of our own: its id, and what it was narrowed to.
@@ -53,6 +54,7 @@ class Principal:
             "agent": self.agent,
             "run_id": self.run_id,
             "actor": self.actor,
+            "actor_issuer": self.actor_issuer,
             "actor_groups": list(self.actor_groups),
             "key_id": self.key_id,
             "gateway_token": self.gateway_token,
@@ -76,6 +78,7 @@ class Principal:
             run_id=wire["run_id"],
             # Approvals that were stored by an earlier version have none of the rest.
             actor=wire.get("actor"),
+            actor_issuer=wire.get("actor_issuer"),
             actor_groups=tuple(wire.get("actor_groups", ())),
             key_id=wire.get("key_id"),
             gateway_token=wire.get("gateway_token"),

@@ -114,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
         except ClientError as error:
             self._refuse(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client went away before it was logged in."""
         self._leave()
         if self._task is not None:
@@ -252,7 +252,9 @@ class ClientConnection(asyncio.Protocol):
     async def _authorise(self, principal: Principal) -> Login:
         worker, screened = self._worker, self._screened
         target = worker.config.targets.get(screened.database)
-        requested = screened.user if screened.user in _LEVELS else ""
+        requested = _requested(screened.user, principal)
+        if principal.only_target not in {None, screened.database}:
+            raise _no_grant(screened.database, "the token is for another target")
         if target is None:
             raise _no_grant(screened.database, "no such target")
         rights = await worker.rights.load(principal, target.name, requested)
@@ -328,6 +330,12 @@ class ClientConnection(asyncio.Protocol):
             self._deadline.cancel()
             self._deadline = None
             self._worker.logins_in_progress -= 1
+
+
+def _requested(user: str, principal: Principal) -> str:
+    """The level this session is lowered to: by its user name, by its token, or not."""
+    asked = {user, principal.only_level or ""} & _LEVELS
+    return "read" if "read" in asked else "".join(asked)
 
 
 def _no_grant(database: str, reason: str) -> NoGrantOnTarget:

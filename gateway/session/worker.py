@@ -15,6 +15,7 @@ from gateway.approvals.client import ApprovalClient
 from gateway.audit.journal import Recorder
 from gateway.config import Config, Target
 from gateway.errors import TokenInvalid
+from gateway.identity.gateway_tokens import is_gateway_token
 from gateway.identity.keys import KeyStore
 from gateway.identity.verify import UnknownKey, Verifier
 from gateway.ipc import epochs, paths
@@ -25,6 +26,7 @@ from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
 from gateway.session.context import WorkerContext
+from gateway.session.known_tokens import KnownTokens
 from gateway.session.lifetime import Lifetime
 from gateway.session.maskkey import load_mask_key
 from gateway.session.rights import RightsCache
@@ -49,9 +51,7 @@ class Worker:
         self.epochs = context.epochs
         self.journal = Journal(str(context.journal_path), JOURNAL_BYTES)
         self.recorder = Recorder(self.journal)
-        self.analyzer = AnalyzerClient.for_gateway(
-            context.data_dir, self.config.workers.analyzers
-        )
+        self.analyzer = AnalyzerClient.for_gateway(context.data_dir, self.config.workers.analyzers)
         self.rights = RightsCache(self.analyzer, self.epochs, load_mask_key(context.data_dir))
         self.control = Channel(paths.control_socket(context.data_dir))
         self.approvals = ApprovalClient(
@@ -61,10 +61,10 @@ class Worker:
         self._keys = KeyStore(self.config.issuers, context.data_dir)
         self._keys_generation = self.epochs.get(epochs.KEYS)
         self.verifier = Verifier(self.config.issuers, self._keys)
+        self.gateway_tokens = KnownTokens(self.control)
         self.sessions: dict[str, Session] = {}
-        self.lifetime = Lifetime(
-            context.data_dir, self.epochs, self.config.sessions, self.sessions
-        )
+        self.lifetime = Lifetime(context.data_dir, self.epochs, self.config.sessions, self.sessions)
+        self.is_empty = asyncio.Event()  # set whenever the last session has ended
         self.logins_in_progress = 0
         self._pools: dict[tuple[str, Level], Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +85,8 @@ class Worker:
 
     async def verify(self, token: str) -> Principal:
         """Return whose token this is; raises TokenInvalid or TokenExpired."""
+        if is_gateway_token(token):
+            return await self.gateway_tokens.find(token)
         generation = self.epochs.get(epochs.KEYS)
         if generation != self._keys_generation:
             self._keys_generation = generation

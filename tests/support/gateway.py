@@ -153,8 +153,11 @@ groups = {{claim = "groups"}}
             return (self.data_dir / "run" / "control.sock").exists()
         try:
             with self.connect(subject="readiness", groups=["trusted"], connect_timeout=5):
+                pass
+            # Control binds its port at its own pace.
+            with socket.create_connection(("127.0.0.1", self.control_port), 5):
                 return True
-        except psycopg.OperationalError:
+        except (psycopg.OperationalError, OSError):
             return False
 
     def cli(self, *arguments: str, check: bool = True, **environ: str) -> str:

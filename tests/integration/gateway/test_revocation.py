@@ -253,6 +253,7 @@ def test_the_api_itself_listens(own: Stand) -> None:
 def test_a_list_that_cannot_be_read_lets_nobody_in(own: Stand) -> None:
     """Goal: fail closed. Method: damage the list, tell the workers, put it back."""
     gateway = own.gateway
+    revoke(gateway, "--subject", "somebody else")
     path = gateway.data_dir / "identity" / "revoked.json"
     before = path.read_bytes()
     epochs = Epochs.open(gateway.data_dir / "run" / "epochs")
@@ -261,6 +262,10 @@ def test_a_list_that_cannot_be_read_lets_nobody_in(own: Stand) -> None:
     epochs.bump(REVOCATION)
     with pytest.raises(psycopg.OperationalError):
         connection.execute("select 1")
+    with pytest.raises(psycopg.OperationalError, match="PN107"):
+        connect(gateway, subject="patient")
+    path.unlink()
+    epochs.bump(REVOCATION)
     with pytest.raises(psycopg.OperationalError, match="PN107"):
         connect(gateway, subject="patient")
     path.write_bytes(before)

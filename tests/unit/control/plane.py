@@ -27,6 +27,7 @@ from gateway.control.service import ControlService
 from gateway.control.trail import Trail
 from gateway.control.web import Services
 from gateway.errors import TokenInvalid
+from gateway.identity.gateway_tokens import GatewayTokens
 from gateway.ipc.epochs import POLICY, Epochs
 from gateway.policy.bundle import Bundle
 from gateway.policy.model import Policy
@@ -117,6 +118,7 @@ class Plane:
         )
         issuers = (SimpleNamespace(id="corp"),)
         config = cast("Config", SimpleNamespace(control=control, issuers=issuers))
+        tokens = GatewayTokens(self.data_dir / "identity" / "tokens.db", self.clock)
         revocations = RevocationKeeper(self.data_dir, self.epochs, self.clock)
         trail = Trail(Recorder(self))
         directory = Directory(config.control, self.epochs, self.data_dir / "policy" / "active.json")
@@ -134,20 +136,21 @@ class Plane:
             live=LiveSessions(),
             directory=directory,
             keys=keys,
-            auth=Authenticator(self.verify, directory, self.clock, revocations.check),
+            auth=Authenticator(self.prove, directory, self.clock, revocations.check),
             revocations=revocations,
+            gateway_tokens=tokens,
             trail=trail,
             clock=self.clock,
         )
-        self.service = ControlService(self.desk, self.services.live, keys)
+        self.service = ControlService(self.desk, self.services.live, keys, tokens)
         self.app = build_app(self.services, self.stop)
         await self.desk.start()
 
-    async def verify(self, token: str) -> Principal:
+    async def prove(self, token: str) -> tuple[Principal, float]:
         """A token is the name of one of PEOPLE."""
         if token not in PEOPLE:
             raise TokenInvalid(reason="no such person")
-        return PEOPLE[token]
+        return PEOPLE[token], PEOPLE[token].expires_at
 
     def http(self, token: str | None = None) -> httpx.AsyncClient:
         """Return a client that calls as `token`."""

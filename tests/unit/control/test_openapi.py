@@ -11,6 +11,7 @@ import pytest
 
 from gateway.approvals.states import ApprovalState
 from gateway.control.api import Api
+from gateway.control.exchange import ExchangeApi
 from gateway.control.probes import OPENAPI_FILE, Probes
 from gateway.control.revocation import RevocationApi
 from tests.unit.control.plane import PEOPLE, Plane, run
@@ -20,7 +21,7 @@ DOCUMENT: dict[str, Any] = orjson.loads(OPENAPI_FILE.read_bytes())
 
 def test_the_document_names_the_routes_and_no_others(tmp_path: Path) -> None:
     async def body(plane: Plane) -> None:
-        parts = (Api, RevocationApi, Probes)
+        parts = (Api, RevocationApi, ExchangeApi, Probes)
         routes = [route for part in parts for route in part(plane.services).routes()]
         served = {
             (route.path.replace(":path}", "}"), method.lower())
