@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -20,29 +19,18 @@ from gateway.errors import (
     AuditUnwritable,
     Cancelled,
     ClientError,
-    IdentityRevoked,
-    NoGrantOnTarget,
-    NotReady,
     ProtocolViolation,
     ServerLost,
 )
 from gateway.limits import CLIENT_BUFFER_BYTES_MAX
-from gateway.policy.decision import DecideRequest, Decision
 from gateway.protocol.messages import build_error, filter_error
-from gateway.session import events, hold
-from gateway.session.lifetime import end_now
+from gateway.session import events, hold, waits
+from gateway.session.codes import Action, Event
 from gateway.session.login import Login
 from gateway.session.refusal import plain_error, refused_fields
-from gateway.session.verdicts import build_verdict
+from gateway.session.rights import Rights
 from gateway.session.worker import Worker
 from gateway.upstream.pool import ServerConnection
-
-(IDLE, DECIDE, ATTACH, HOLD, JOURNAL, REFUSE, TERMINATE, VIOLATION, BACKLOG, STALE) = range(10)
-EVENT_IDLE, EVENT_DDL, EVENT_FINISHED, EVENT_BACKLOG, EVENT_BROKEN, EVENT_ERROR_ASYNC = (
-    1 << bit for bit in range(6)
-)
-_JOURNAL_WAIT_S = 1.0
-_JOURNAL_POLL_S = 0.005
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +60,14 @@ class Session(Pump):
             error_filter=_filter,
             status_observer=self._observe_status,
         )
-        self._use_rights()
+        self.use_rights(login.rights)
 
     # --- the client's side; its bytes go to `Pump` ---------------------------------------
 
     def eof_received(self) -> None:
         """Let the transport close."""
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.end("client_gone")
 
@@ -171,29 +159,29 @@ class Session(Pump):
     def handle(self, action: int) -> bool:
         """Do what the relay asks for; False when it must be called again later or never."""
         match action:
-            case 2:
+            case Action.ATTACH:
                 server = self.pool.take(self.relay.principal)
                 if server is not None:
-                    self._attach(server)
+                    self.attach(server)
                     return True
-                self._wait(self._attach_later(), "attach")
-            case 1:
-                self._wait(self._decide(), "decide")
-            case 3:
+                self._wait(waits.attach_later(self), "attach")
+            case Action.DECIDE:
+                self._wait(waits.decide(self), "decide")
+            case Action.HOLD:
                 self._wait(hold.hold_statement(self), "hold")
-            case 4:
-                self._wait(self._await_journal(), "journal")
-            case 5:
+            case Action.JOURNAL:
+                self._wait(waits.await_journal(self), "journal")
+            case Action.REFUSE:
                 self._refuse_decided()
                 return True
-            case 6:
+            case Action.TERMINATE:
                 self.end("client_closed")
-            case 7:
+            case Action.VIOLATION:
                 self._on_violation()
-            case 8:
+            case Action.BACKLOG:
                 cast("asyncio.ReadTransport", self.transport).pause_reading()
-            case 9:
-                self._wait(self._renew_rights(), "rights")
+            case Action.STALE:
+                self._wait(waits.renew_rights(self), "rights")
         return False
 
     def _wait(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -230,82 +218,11 @@ class Session(Pump):
         self.pump()
 
     def hold_input(self, data: bytes) -> None:
+        """Keep a read that came while something takes time; too much of it stops the reading."""
         self._held_input.append(data)
         self._held_size += len(data)
         if self._held_size > CLIENT_BUFFER_BYTES_MAX:
             cast("asyncio.ReadTransport", self.transport).pause_reading()
-
-    # --- things that take time -----------------------------------------------------------
-
-    async def _decide(self) -> None:
-        relay = self.relay
-        sql, types = relay.asked_sql, relay.asked_types
-        request = DecideRequest(
-            principal=self.login.principal,
-            target=self.login.target.name,
-            requested=self.login.requested,
-            sql=sql,
-            param_oids=_oids(types),
-            in_transaction=relay.would_run_in_transaction,
-        )
-        started_ns = time.monotonic_ns()
-        decision = Decision.from_wire(await self.worker.analyzer.decide(request.to_wire()))
-        metrics.observe(metrics.ANALYSIS, (time.monotonic_ns() - started_ns) / 1e9)
-        if decision.profile_key != self.login.rights.profile.key and decision.profile_key:
-            # Policy or catalog moved on between our profile and this answer.
-            self.worker.rights.forget()
-            await self._renew_rights()
-            return
-        if decision.local is not None and "set" in decision.local:
-            name, value = decision.local["set"]
-            self.asked[name] = value
-        verdict = build_verdict(decision)
-        if decision.cache != "never":
-            relay.cache.add(sql, types, verdict, by_fingerprint=decision.cache == "fingerprint")
-        relay.answer(verdict)
-
-    async def _attach_later(self) -> None:
-        try:
-            server = await self.pool.acquire()
-        except ClientError as error:
-            if error.severity != "FATAL":
-                raise
-            self.fail(error, "no_server_connection")
-            return
-        if self.ended:
-            self.pool.release(server)
-            return
-        self._attach(server)
-
-    async def _await_journal(self) -> None:
-        """Give the writer a moment; then refuse rather than run unrecorded."""
-        deadline = time.monotonic() + _JOURNAL_WAIT_S
-        before = self.worker.journal.free_bytes()
-        while time.monotonic() < deadline:
-            await asyncio.sleep(_JOURNAL_POLL_S)
-            if self.worker.journal.free_bytes() > before:
-                return
-        raise AuditUnwritable("the audit trail takes no record, so the statement was not run")
-
-    async def _renew_rights(self) -> None:
-        if self._refreshing is not None:
-            await self._refreshing
-            self._refreshing = None
-        login = self.login
-        level = login.rights.profile.level
-        rights = await self.worker.rights.load(login.principal, login.target.name, login.requested)
-        if rights is None or rights.profile.level != level:
-            # Another level means other server roles: a new session has them from its start.
-            self.fail(NoGrantOnTarget("the grants of this session have changed"), "rights_changed")
-            return
-        try:
-            # Last and without a wait behind it, so that it holds for the list it was made from.
-            self.worker.lifetime.check(self)
-        except (IdentityRevoked, NotReady) as error:
-            end_now(self, error, "revoked")
-            return
-        login.rights = rights
-        self._use_rights()
 
     async def _cancel_at_server(self, server: ServerConnection) -> None:
         await server.cancel()
@@ -357,7 +274,8 @@ class Session(Pump):
 
     # --- server connection ---------------------------------------------------------------
 
-    def _attach(self, server: ServerConnection) -> None:
+    def attach(self, server: ServerConnection) -> None:
+        """Use `server` for what waits."""
         self.server = server
         server.holder = self
         self.relay.attach(server.link)
@@ -398,20 +316,21 @@ class Session(Pump):
             server.transport.abort()
 
     def on_events(self) -> None:
+        """Act on what the relay noticed in a read of the server."""
         relay = self.relay
         happened, relay.events = relay.events, 0
-        if happened & EVENT_BROKEN:
+        if happened & Event.BROKEN:
             self._on_broken()
             return
-        if happened & EVENT_FINISHED:
+        if happened & Event.FINISHED:
             hold.report_finished(self)
-        if happened & EVENT_DDL:
+        if happened & Event.DDL:
             # The next statement of this client must see what this one changed.
             self._refreshing = self.refresh_catalog()
             self.relay.mark_stale()
-        if happened & EVENT_IDLE:
+        if happened & Event.IDLE:
             self._release_if_idle()
-        if happened & EVENT_BACKLOG and self.task is None:
+        if happened & Event.BACKLOG and self.task is None:
             cast("asyncio.ReadTransport", self.transport).resume_reading()
             self.pump()
 
@@ -425,11 +344,18 @@ class Session(Pump):
         forward = self.login.observe_status(payload)
         if forward is None:
             self.relay.fault = "the server changed a pinned setting"
-            self.relay.events |= EVENT_BROKEN
+            self.relay.events |= Event.BROKEN
         return bool(forward)
 
-    def _use_rights(self) -> None:
-        rights = self.login.rights
+    async def catalog_refreshed(self) -> None:
+        """Wait until the analyzers have seen what a DDL of this session changed."""
+        if self._refreshing is not None:
+            await self._refreshing
+            self._refreshing = None
+
+    def use_rights(self, rights: Rights) -> None:
+        """Decide under `rights` from now on."""
+        self.login.rights = rights
         self.relay.use_cache(
             rights.cache,
             rights.profile.filter_errors,
@@ -445,10 +371,3 @@ async def _stop_running(server: ServerConnection) -> None:
 def _filter(kind: int, payload: bytes) -> bytes:
     body = filter_error(payload)
     return bytes([kind]) + (len(body) + 4).to_bytes(4, "big") + body
-
-
-def _oids(types: bytes) -> tuple[int, ...]:
-    """Parameter type OIDs of a Parse message, count first."""
-    return tuple(
-        int.from_bytes(types[at : at + 4], "big") for at in range(2, len(types) - 3, 4)
-    )
