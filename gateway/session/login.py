@@ -99,6 +99,7 @@ class Login:
         )
         self.expiry = self.worker.lifetime.start(session)
         self.worker.sessions[self.session_id] = session
+        self.worker.is_empty.clear()
         metrics.inc(_ACCEPTED)
         metrics.put(_OPEN, len(self.worker.sessions))
         self.worker.spawn(self.worker.announce(self), "announce")
@@ -109,6 +110,8 @@ class Login:
             self.expiry.cancel()
         self.worker.cancels.unregister(self.cancel_pid)
         self.worker.sessions.pop(self.session_id, None)
+        if not self.worker.sessions:
+            self.worker.is_empty.set()
         metrics.put(_OPEN, len(self.worker.sessions))
         try:
             self.worker.recorder.record(

@@ -22,15 +22,13 @@ Planner = Callable[[bytes, bytes | None, Verdict, int], MaskPlan | None]
 def make_planner(profile: Profile, mask_key: bytes) -> Planner:
     """Return the planner the relay calls once per result shape. See `plan_result`."""
 
-    def plan(
-        shape: bytes, formats: bytes | None, verdict: Verdict, index: int
-    ) -> MaskPlan | None:
+    def plan(shape: bytes, formats: bytes | None, verdict: Verdict, index: int) -> MaskPlan | None:
         return plan_result(profile, mask_key, shape, formats, verdict, index)
 
     return plan
 
 
-def plan_result(  # noqa: PLR0913  the relay's own arguments behind the two of the profile
+def plan_result(
     profile: Profile,
     mask_key: bytes,
     shape: bytes,

@@ -11,7 +11,6 @@ from gateway.session.context import WorkerContext
 from gateway.session.worker import Worker
 
 _GAUGES_S = 5.0
-_DRAIN_POLL_S = 0.05
 
 
 async def run_worker(context: WorkerContext) -> None:
@@ -42,11 +41,11 @@ async def run_worker(context: WorkerContext) -> None:
 
 
 async def _drain(worker: Worker, drain_s: float) -> None:
-    deadline = asyncio.get_running_loop().time() + drain_s
     for session in tuple(worker.sessions.values()):
         session.drain()
-    while worker.sessions and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(_DRAIN_POLL_S)
+    if worker.sessions:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker.is_empty.wait(), drain_s)
     for session in tuple(worker.sessions.values()):
         session.fail(NotReady("the gateway is shutting down"), "drain_deadline")
     # One pass of the loop, so that the last words leave.

@@ -46,7 +46,7 @@ class ServerConnection(ServerPort):
         if not self._is_harmless(data):
             self.transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever holds it."""
         was_parked = self.is_parked
         self.pool.forget(self)
@@ -264,4 +264,3 @@ class Pool(PoolGate):
         self._all.add(connection)
         connection.transport.resume_reading()
         self.release(connection)
-

@@ -89,6 +89,7 @@ grants:
      tables: ["*"], except_tables: [salaries]}
   - {id: write-public, to: [agents], target: orders, level: write, schema: public, tables: ["*"]}
   - {id: admin-sales, to: [admins], target: orders, level: admin, schema: sales, tables: ["*"]}
+  - {id: admin-public, to: [admins], target: orders, level: admin, schema: public, tables: ["*"]}
   - {id: trusted-sales, to: [trusted], target: orders, level: write, schema: sales, tables: ["*"]}
 denies:
   - {id: no-egress, to: ["*"], effects: ["egress.*", "server.*", "role.*", "extension.*"]}

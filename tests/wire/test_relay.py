@@ -224,9 +224,7 @@ def test_named_statement_moves_between_servers(bench: Bench) -> None:
     _, server, _ = bench.client(bind(b"", b"mine") + execute() + SYNC)
     assert kinds(server) == b"PBES"
     assert split(server)[1][1].split(b"\0")[1] == name
-    out = bench.relay.from_server(
-        PARSED + BOUND + done() + ready()
-    )
+    out = bench.relay.from_server(PARSED + BOUND + done() + ready())
     assert kinds(out) == b"2CZ"
     assert other.prepared_count == 1
     # Known on this connection now: bound without another Parse.
@@ -326,9 +324,7 @@ def test_split_reads_give_the_same_bytes(bench: Bench, cut: int) -> None:
     for piece in (sent[:cut], sent[cut:]):
         server += bench.client(piece)[1] or b""
     assert kinds(server) == b"QPBES"
-    out = b"".join(
-        bench.relay.from_server(piece) or b"" for piece in (answer[:cut], answer[cut:])
-    )
+    out = b"".join(bench.relay.from_server(piece) or b"" for piece in (answer[:cut], answer[cut:]))
     assert kinds(out) == b"TDCZ12CZ"
     assert bench.relay.can_release
 
