@@ -92,6 +92,8 @@ cdef class ServerSide(Settling):
                 wanted = self.link.passing if self.link.passing < size - pos else size - pos
                 if self.link.passing_kept:
                     self._keep(pos, pos + wanted)
+                elif self.copy_mask is not None:
+                    self._feed_copy(pos, pos + wanted)
                 self.link.passing -= wanted
                 pos += wanted
                 continue
@@ -131,12 +133,13 @@ cdef class ServerSide(Settling):
             if self._plan_of(head) is not None or not head.has_plan:
                 return 0
             head.rows += 1
-        elif kind != c"d" or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
+        elif kind != c"d" or not self.copying:
             return 0
         head.bytes += load_be32(self._data + pos + 1) - 4
-        self._keep(pos, pos + HEADER_SIZE)
         self.link.passing = load_be32(self._data + pos + 1) - 4
-        self.link.passing_kept = True
+        self.link.passing_kept = kind == c"D" or self.copy_mask is None
+        if self.link.passing_kept:
+            self._keep(pos, pos + HEADER_SIZE)
         return 1
 
     cdef MaskPlan _plan_of(self, Expected *head):
@@ -177,6 +180,9 @@ cdef class ServerSide(Settling):
         return run.end
 
     cdef int _message(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
+        if kind == c"Z" or kind == c"E":
+            self.copying = False
+            self.copy_mask = None
         if kind == c"Z":
             return self._ready(start, end)
         if kind == c"C" or kind == c"I" or kind == c"s":
@@ -216,9 +222,47 @@ cdef class ServerSide(Settling):
         cdef Expected *head = self.link.queue.head()
         if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
             return self._broken("the server sent COPY data that nothing asked for")
+        if not self.copying:
+            return self._broken("the server sent COPY data outside a COPY")
         if kind == c"d":
             head.bytes += end - start
+        if self.copy_mask is None:
+            self.copying = kind == c"d"
+            return self._keep(start, end)
+        if kind == c"d":
+            return self._feed_copy(start + HEADER_SIZE, end)
+        self._flush_kept()
+        try:
+            self.copy_mask.finish(self.to_client)
+        except FrameError as error:
+            return self._broken(f"the server sent a malformed COPY: {error}")
+        self.copying = False
+        self.copy_mask = None
         return self._keep(start, end)
+
+    cdef int _feed_copy(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Mask a part of COPY's rows; the masked rows that it completes go to the client."""
+        self._flush_kept()
+        try:
+            return self.copy_mask.feed(self._data + start, end - start, self.to_client)
+        except FrameError as error:
+            return self._broken(f"the server sent a malformed COPY: {error}")
+
+    cdef int _plan_copy(
+        self, Verdict verdict, int index, Py_ssize_t start, Py_ssize_t end
+    ) except -1:
+        """COPY names no columns: its plan is the decision's, checked against what it begins."""
+        self.copy_mask = None
+        self.copying = True
+        if not self.cache.has_masks:
+            return 0
+        try:
+            self.copy_mask = self.cache.planner.plan_copy(
+                self._payload(start, end), verdict, index
+            )
+        except CrossCheckError as error:
+            return self._broken(error)
+        return 0
 
     cdef int _copy_begins(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
         cdef Expected *head = self.link.queue.head()
@@ -248,7 +292,11 @@ cdef class ServerSide(Settling):
             self.link.copy_end_sent = index < self.link.queue.count
             if head.kind == REPLY_EXECUTE:
                 self.link.sync_pending = not self._has_sync()
-        return self._keep(start, end)
+            return self._keep(start, end)
+        self._plan_copy(
+            verdict, head.index if head.kind == REPLY_QUERY else 0, start, end
+        )
+        return 0 if self.events & EVENT_BROKEN else self._keep(start, end)
 
     cdef bint _has_sync(self) noexcept:
         cdef Py_ssize_t index

@@ -106,8 +106,10 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
         StatementPlan(
             kind=statement.kind,
             outputs=outputs,
-            returns_rows=statement.outputs is not None or statement.kind in _ROW_KINDS,
+            returns_rows=(statement.outputs is not None and not statement.copy)
+            or statement.kind in _ROW_KINDS,
             copy=statement.copy,
+            copy_form=statement.copy_form if outputs is not None else None,
             txn=statement.txn,
             pin=statement.pin,
             ddl=statement.ddl,
@@ -201,7 +203,8 @@ def _outputs(
     ) or bool(_masked_in(rights, statement.reads))
     if not touched:
         return None
-    if statement.copy == "out" and (read := _masked_in(rights, statement.reads)):
+    unknown_form = statement.copy_form is None or statement.outputs is None
+    if statement.copy == "out" and unknown_form and (read := _masked_in(rights, statement.reads)):
         found.hard.append(refusals.masked_use(rights, read[0], "copy", namer, statement))
     if statement.outputs is None:
         return None

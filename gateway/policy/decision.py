@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from gateway.errors import ERRORS, ClientError
 from gateway.policy.principal import Principal
+from gateway.sql.facts import CopyForm
 
 Action = Literal["allow", "deny", "approve", "local"]
 Cache = Literal["fingerprint", "text", "never"]
@@ -108,6 +109,7 @@ class StatementPlan:
     outputs: tuple[int, ...] | None = None
     returns_rows: bool = False
     copy: str = ""
+    copy_form: CopyForm | None = None  # set where COPY TO STDOUT may show a masked column
     txn: str = ""
     pin: str = ""
     ddl: bool = False
@@ -121,6 +123,7 @@ class StatementPlan:
             "outputs": None if self.outputs is None else list(self.outputs),
             "returns_rows": self.returns_rows,
             "copy": self.copy,
+            "copy_form": None if self.copy_form is None else asdict(self.copy_form),
             "txn": self.txn,
             "pin": self.pin,
             "ddl": self.ddl,
@@ -131,18 +134,23 @@ class StatementPlan:
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> StatementPlan:
         """Rebuild what `to_wire` gave; raises KeyError when a field is missing."""
-        outputs = wire["outputs"]
+        outputs, form = wire["outputs"], wire["copy_form"]
         return cls(
             kind=wire["kind"],
             outputs=None if outputs is None else tuple(outputs),
             returns_rows=wire["returns_rows"],
             copy=wire["copy"],
+            copy_form=None if form is None else _copy_form(form),
             txn=wire["txn"],
             pin=wire["pin"],
             ddl=wire["ddl"],
             resets_settings=wire["resets_settings"],
             deallocate=wire["deallocate"],
         )
+
+
+def _copy_form(wire: Mapping[str, Any]) -> CopyForm:
+    return CopyForm(**{**wire, "force_quote": tuple(wire["force_quote"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,23 +9,85 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from _fastpath.copyout import CopyOut
 from _fastpath.datarow import CellMask, ColumnDesc, MaskPlan, parse_row_description
 from _fastpath.errors import CrossCheckError, FrameError
 from _fastpath.statements import Verdict
+from gateway import metrics
 from gateway.policy.profile import MaskSpec, Profile
 
-Planner = Callable[[bytes, bytes | None, Verdict, int], MaskPlan | None]
+_COPY_RESPONSE_SIZE = 3
+
+_MASKED = metrics.MASKED_RESULTS.slot()
 
 
-def make_planner(profile: Profile, mask_key: bytes) -> Planner:
-    """Return the planner the relay calls once per result shape. See `plan_result`."""
+@dataclass(frozen=True, slots=True)
+class ResultPlanner:
+    """What the relay asks when a result begins: the plan that masks its rows, or None."""
 
-    def plan(shape: bytes, formats: bytes | None, verdict: Verdict, index: int) -> MaskPlan | None:
-        return plan_result(profile, mask_key, shape, formats, verdict, index)
+    profile: Profile
+    mask_key: bytes
 
-    return plan
+    def __call__(
+        self, shape: bytes, formats: bytes | None, verdict: Verdict, index: int
+    ) -> MaskPlan | None:
+        """Plan a result that has a RowDescription. See `plan_result`."""
+        return plan_result(self.profile, self.mask_key, shape, formats, verdict, index)
+
+    def plan_copy(self, response: bytes, verdict: Verdict, index: int) -> CopyOut | None:
+        """Plan a COPY from its CopyOutResponse payload. See `plan_copy`."""
+        return plan_copy(self.profile, self.mask_key, response, verdict, index)
+
+
+def make_planner(profile: Profile, mask_key: bytes) -> ResultPlanner:
+    """Return the planner the relay calls once per result shape and once per COPY."""
+    return ResultPlanner(profile, mask_key)
+
+
+def plan_copy(
+    profile: Profile, mask_key: bytes, response: bytes, verdict: Verdict, index: int
+) -> CopyOut | None:
+    """Return what masks the COPY of statement `index`, None when no column is masked.
+
+    Raises CrossCheckError when the server starts another COPY than the decided one. There is no
+    column identity to check against: only number of columns and format.
+    """
+    statements = verdict.decision.statements
+    if index >= len(statements):
+        raise CrossCheckError("more results than decided statements")
+    outputs, form = statements[index].outputs, statements[index].copy_form
+    if outputs is None:
+        return None
+    if form is None or len(response) < _COPY_RESPONSE_SIZE:
+        raise CrossCheckError("a COPY that was decided without its format")
+    if int.from_bytes(response[1:3], "big") != len(outputs):
+        raise CrossCheckError("COPY of another number of columns than decided")
+    if (response[0] == 1) != (form.format == "binary"):
+        raise CrossCheckError("COPY in another format than decided")
+    if all(decided < 0 for decided in outputs):
+        return None
+    cells = [
+        None if decided < 0 else _copy_cell(profile.masks[decided], response[0], mask_key)
+        for decided in outputs
+    ]
+    return CopyOut(
+        _build(cells),
+        form.format,
+        delimiter=form.delimiter.encode(),
+        null=form.null.encode(),
+        quote=form.quote.encode(),
+        escape=form.escape.encode(),
+        header=form.header,
+        force_quote=form.force_quote,
+    )
+
+
+def _copy_cell(spec: MaskSpec, wire_format: int, mask_key: bytes) -> CellMask:
+    column = ColumnDesc(b"", 0, 0, spec.type_oid, -1, spec.typmod, wire_format)
+    return _cell(spec, column, wire_format, mask_key)
 
 
 def plan_result(
@@ -66,6 +128,7 @@ def plan_result(
         cells.append(_cell(profile.masks[decided], column, wire_format, mask_key))
     if all(cell is None for cell in cells):
         return None
+    metrics.inc(_MASKED)
     return _build(cells)
 
 

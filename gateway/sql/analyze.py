@@ -104,6 +104,7 @@ def statement_facts(node: Node, walk: Walk, *, alone: bool = True) -> StatementF
         pin=walk.pin,
         ddl=draft.ddl,
         copy=draft.copy,
+        copy_form=draft.copy_form,
         deallocate=draft.deallocate,
         resets_settings=walk.resets_settings,
         shows=draft.shows,

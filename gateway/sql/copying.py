@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 from gateway.sql import ties
 from gateway.sql.catalog import Relation
 from gateway.sql.effects import Node, Walk, check_fields, refuse
 from gateway.sql.expressions import clause
-from gateway.sql.facts import ColumnRef
+from gateway.sql.facts import ColumnRef, CopyForm, CopyFormat
 from gateway.sql.from_clause import RANGE_VAR, target
 from gateway.sql.query import columns_of
 from gateway.sql.scope import Scope, no_relation, relation_item, string_list
 from gateway.sql.statements import QUERY_KINDS, Draft, StatementWalk
-from gateway.sql.values import union
+from gateway.sql.values import Column, union
 
 _COPY: Final = frozenset(
     "relation query attlist is_from is_program filename options whereClause".split()
@@ -36,13 +37,18 @@ def copy(walk: Walk, node: Node) -> Draft:
     elif "filename" in node:
         walk.effect("server.file.read" if is_from else "egress.file")
     if "query" in node:
-        _copy_query(walk, node["query"])
+        columns = _copy_query(walk, node["query"])
     else:
-        _copy_relation(walk, node, is_from=is_from)
+        columns = _copy_relation(walk, node, is_from=is_from)
     if "filename" in node:
+        # Never the client's: what leaves this way can be masked by nobody.
+        walk.use(union([value for _, value in columns]), "copy")
         return Draft("copy")
     walk.effect("copy.in" if is_from else "copy.out")
-    return Draft("copy", copy="in" if is_from else "out")
+    if is_from:
+        return Draft("copy", copy="in")
+    form = _copy_form(node.get("options", ()), [name for name, _ in columns])
+    return Draft("copy", columns, copy="out", copy_form=form)
 
 
 def _copy_option(option: Node) -> None:
@@ -55,14 +61,77 @@ def _copy_option(option: Node) -> None:
             refuse("COPY in an encoding other than UTF8 is not analysed")
 
 
-def _copy_query(walk: Walk, node: Node) -> None:
+def _copy_form(options: Sequence[Node], names: list[str]) -> CopyForm:
+    """Return how the rows are written. What is not certain is refused: masks depend on it."""
+    given: dict[str, Node] = {}
+    for entry in options:
+        option = entry["DefElem"]
+        if option["defname"] in given:
+            refuse("an option of COPY is given twice")
+        given[option["defname"]] = option.get("arg", {})
+    form = _text_of(given, "format", "text")
+    if form not in ("text", "csv", "binary"):
+        refuse("a format of COPY is not analysed")
+    quote = _byte_of(given, "quote", '"')
+    return CopyForm(
+        format=cast("CopyFormat", form),
+        delimiter=_byte_of(given, "delimiter", "," if form == "csv" else "\t"),
+        null=_text_of(given, "null", "" if form == "csv" else "\\N"),
+        quote=quote,
+        escape=_byte_of(given, "escape", quote),
+        header="header" in given and _truth(given["header"]),
+        force_quote=_forced(given.get("force_quote"), names),
+    )
+
+
+def _text_of(given: Mapping[str, Node], name: str, default: str) -> str:
+    if name not in given:
+        return default
+    text = given[name].get("String", {}).get("sval")
+    if not isinstance(text, str):
+        refuse("an option of COPY has a value that is not analysed")
+    return text
+
+
+def _byte_of(given: Mapping[str, Node], name: str, default: str) -> str:
+    text = _text_of(given, name, default)
+    if len(text) != 1 or not text.isascii():
+        refuse("an option of COPY is more than one character")
+    return text
+
+
+def _truth(arg: Node) -> bool:
+    """Read a boolean as defGetCopyHeaderChoice does; without a value it is true."""
+    if not arg:
+        return True
+    ((kind, body),) = arg.items()
+    if kind == "Boolean":
+        return bool(body.get("boolval"))
+    if kind == "Integer" and body.get("ival", 0) in (0, 1):
+        return bool(body.get("ival", 0))
+    if kind == "String" and body.get("sval", "").lower() in ("true", "on", "false", "off"):
+        return body["sval"].lower() in ("true", "on")
+    refuse("an option of COPY has a value that is not analysed")
+
+
+def _forced(arg: Node | None, names: list[str]) -> tuple[bool, ...]:
+    if arg is None:
+        return ()
+    if "A_Star" in arg:
+        return (True,) * len(names)
+    forced = string_list(arg.get("List", {}).get("items"))
+    if not forced or not set(forced) <= set(names):
+        refuse("the columns of FORCE_QUOTE cannot be resolved")
+    return tuple(name in forced for name in names)
+
+
+def _copy_query(walk: Walk, node: Node) -> tuple[Column, ...]:
     if next(iter(node)) not in QUERY_KINDS:
         refuse("COPY of this statement is not analysed")
-    columns = columns_of(walk, Scope(), node)
-    walk.use(union([value for _, value in columns]), "copy")
+    return columns_of(walk, Scope(), node)
 
 
-def _copy_relation(walk: Walk, node: Node, *, is_from: bool) -> None:
+def _copy_relation(walk: Walk, node: Node, *, is_from: bool) -> tuple[Column, ...]:
     check_fields("a table name", node["relation"], RANGE_VAR)
     relation = target(walk, node["relation"])
     allowed = ("table", "partitioned", "foreign", "view") if is_from else ("table", "matview",
@@ -85,7 +154,7 @@ def _copy_relation(walk: Walk, node: Node, *, is_from: bool) -> None:
     else:
         walk.read_relation(relation)
         walk.reads.update(refs)
-        walk.use(refs, "copy")
+    return tuple((name, relation.values[name]) for name in names)
 
 
 def _refs(relation: Relation, names: list[str]) -> frozenset[ColumnRef]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 Verdict = Literal["clear", "direct", "derived", "unknown"]
 CacheKind = Literal["fingerprint", "text", "never"]
 CopyKind = Literal["", "in", "out"]
+CopyFormat = Literal["text", "csv", "binary"]
 TxnKind = Literal[
     "", "begin", "commit", "rollback", "savepoint", "release", "rollback_to", "prepare"
 ]
@@ -99,6 +100,19 @@ class ColumnUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyForm:
+    """How COPY TO STDOUT writes its rows, every default filled in."""
+
+    format: CopyFormat = "text"
+    delimiter: str = "\t"
+    null: str = "\\N"
+    quote: str = '"'
+    escape: str = '"'
+    header: bool = False
+    force_quote: tuple[bool, ...] = ()  # per output column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatementFacts:
     """Everything the policy may know about one statement of a query string."""
 
@@ -112,6 +126,7 @@ class StatementFacts:
     pin: PinReason = ""
     ddl: bool = False
     copy: CopyKind = ""
+    copy_form: CopyForm | None = None  # of COPY TO STDOUT
     deallocate: str | None = None
     resets_settings: bool = False
     shows: str | None = None

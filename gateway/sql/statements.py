@@ -9,7 +9,7 @@ from typing import Final
 from gateway.errors import NotUnderstood
 from gateway.sql import settings
 from gateway.sql.effects import Node, Walk, check_fields, refuse
-from gateway.sql.facts import CopyKind, TxnKind
+from gateway.sql.facts import CopyForm, CopyKind, TxnKind
 from gateway.sql.query import columns_of
 from gateway.sql.scope import Scope
 from gateway.sql.values import Column, union
@@ -24,6 +24,7 @@ class Draft:
     txn: TxnKind = ""
     ddl: bool = False
     copy: CopyKind = ""
+    copy_form: CopyForm | None = None
     deallocate: str | None = None
     shows: str | None = None
     sets: tuple[str, str] | None = None

@@ -83,14 +83,6 @@ def test_copy_both_ways(each_stand: Stand, tmp_path: Path) -> None:
         assert deleted.rowcount == 1000
 
 
-def test_copy_out_of_masked_table_refused(each_gateway: GatewayProcess, tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    done = each_gateway.run(*PSQL, "-c", rf"\copy sales.customers to '{target}' csv", check=False)
-    assert done.returncode != 0
-    assert "PN307" in done.stderr
-    assert not target.exists() or target.read_text() == ""
-
-
 def test_refusal_reads_well(each_gateway: GatewayProcess) -> None:
     done = each_gateway.run(*PSQL, "-c", "select * from sales.salaries", check=False)
     assert done.returncode == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.decide import decide
-from gateway.policy.decision import Decision
-from gateway.sql.facts import Output, StatementFacts
+from gateway.policy.decision import Decision, StatementPlan
+from gateway.sql.facts import CopyForm, Output, StatementFacts
 from tests.unit.policy.world import POLICY, column, effect, rights, select, use
 
 AGENT, READER, ADMIN, PRIVACY = (("agents",), ("readers",), ("admins",), ("privacy",))
@@ -274,13 +274,22 @@ def test_unknown_or_derived_output_with_a_mask_in_reach_is_refused(tmp_path: Pat
     assert run(tmp_path, READER, away).action == "allow"
 
 
-def test_copy_out_with_a_masked_column_in_reach_is_refused(tmp_path: Path) -> None:
-    """Goal: CopyData has no column identity, so it carries no masked column."""
-    copy = replace(
+def test_copy_out_is_masked_only_where_its_form_and_columns_are_known(tmp_path: Path) -> None:
+    """Goal: CopyData has no column identity, so nothing may be left open about it."""
+    known = replace(
         select("sales.customers", "id", "email", kind="copy"),
         effects=(effect("copy.out", "sales.customers"), effect("rows.read", "sales.customers")),
         copy="out",
+        copy_form=CopyForm(format="csv"),
     )
+    decision = run(tmp_path, READER, known)
+    assert decision.masks == ("email",)
+    (plan,) = decision.statements
+    assert plan.copy_form == CopyForm(format="csv")
+    assert not plan.returns_rows
+    assert StatementPlan.from_wire(plan.to_wire()) == plan
+    copy = replace(known, copy_form=None)
+    assert message(run(tmp_path, READER, replace(known, outputs=None))).startswith("PN307")
     assert message(run(tmp_path, READER, copy)).startswith("PN307")
     safe = replace(copy, reads=frozenset({column("sales.customers.id")}), outputs=None)
     assert run(tmp_path, READER, safe).action == "allow"
