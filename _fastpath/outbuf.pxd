@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t
 
 
 cdef enum:
-    RETAINED_SIZE_MAX = 262144    # what an empty buffer may keep allocated
+    RETAINED_SIZE_MAX = 262144    # as limits.RETAINED_BUFFER_BYTES_MAX: what an empty one keeps
 
 
 cdef class OutBuf:

@@ -41,6 +41,7 @@ cdef class Pump(Receiver):
 
     cdef int received(self, bytes data) except -1:
         """Take one read of the client."""
+        self.relay.counts.received(len(data))
         if self.task is not None:
             self.hold_input(data)
             return 0
@@ -84,6 +85,7 @@ cdef class Pump(Receiver):
         cdef Relay relay = self.relay
         cdef bytes out = relay.from_server(data)
         if out is not None:
+            relay.counts.sent(len(out))
             write_to(self.transport, out)
         if relay.events:
             if relay.events == EVENT_IDLE and self.gate.waiting == 0:

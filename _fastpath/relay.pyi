@@ -1,6 +1,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from _fastpath.counts import Counts
 from _fastpath.from_client import ClientSide
 from _fastpath.journal import Journal
 from _fastpath.link import ServerLink
@@ -11,6 +12,7 @@ class Relay(ClientSide):
         self,
         journal: Journal,
         epochs: memoryview,
+        counts: Counts,
         *,
         principal: Hashable,
         setup: bytes,
@@ -19,9 +21,7 @@ class Relay(ClientSide):
         error_filter: Callable[[int, bytes], bytes],
         status_observer: Callable[[bytes], bool],
     ) -> None: ...
-    def use_cache(
-        self, cache: VerdictCache, filters_errors: bool, revocation: int
-    ) -> None: ...
+    def use_cache(self, cache: VerdictCache, filters_errors: bool, revocation: int) -> None: ...
     def feed(self, data: bytes) -> None: ...
     def advance(self) -> int: ...
     def take_server(self) -> bytes | None: ...

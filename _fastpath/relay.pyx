@@ -19,7 +19,7 @@ from _fastpath.wire cimport HEADER_SIZE, load_be32
 
 cdef enum:
     FRAME_SIZE_MAX = 0x4000000        # 64 MiB, as limits.MESSAGE_BYTES_MAX
-    BACKLOG_MAX = 4096
+    BACKLOG_MAX = 4096                # as limits.PIPELINE_MESSAGES_MAX
 
 # What the server gets in place of a refused statement where it must fail too: its transaction
 # or pipeline then fails as it would have on an error of its own.

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t
 
+from _fastpath.counts cimport Counts
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.journal cimport Journal
 from _fastpath.link cimport ServerLink
@@ -18,6 +19,7 @@ cdef enum RelayEvent:
 
 cdef class RelayState:
     cdef Journal journal
+    cdef Counts counts
     cdef object epochs_owner
     cdef const int64_t[:] epochs
     cdef readonly VerdictCache cache

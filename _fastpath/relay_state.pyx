@@ -45,6 +45,7 @@ cdef class RelayState:
         self,
         Journal journal,
         object epochs,
+        Counts counts not None,
         *,
         object principal,
         bytes setup,
@@ -55,6 +56,7 @@ cdef class RelayState:
     ):
         """`epochs`: shared int64 slots; the prefixes are JSON objects left open at the end."""
         self.journal = journal
+        self.counts = counts
         self.epochs_owner = epochs
         self.epochs = epochs
         self.principal = principal
@@ -116,6 +118,7 @@ cdef class RelayState:
         if journal.commit() != 0:
             return -1
         self.statement_count = statement
+        self.counts.statement(verdict.action)
         return statement
 
     cdef int write_result(
@@ -126,6 +129,8 @@ cdef class RelayState:
         if statement == 0:
             return 0
         cdef Journal journal = self.journal
+        cdef int64_t duration_ns = now_ns() - started_ns
+        self.counts.took(duration_ns)
         if journal.begin(len(self.result_prefix) + RESULT_SIZE_MAX) != 0:
             # The room is kept by write_intent, so this is a bug or a broken consumer.
             self.fault = "the journal has no room for a result"
@@ -152,7 +157,7 @@ cdef class RelayState:
         put(journal, b',"bytes":')
         journal.put_int(size)
         put(journal, b',"duration_us":')
-        journal.put_int((now_ns() - started_ns) // 1000)
+        journal.put_int(duration_ns // 1000)
         put(journal, b"}")
         journal.commit()
         if self.watched and statement in self.watched:

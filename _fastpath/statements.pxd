@@ -34,6 +34,7 @@ cdef class Verdict:
 cdef class VerdictCache:
     cdef dict exact
     cdef dict by_fingerprint
+    cdef Py_ssize_t size              # bytes of the keys
     cdef dict names                   # text and types -> name on the servers
     cdef readonly object planner      # (payload, formats | None, Verdict, index) -> MaskPlan | None
     cdef readonly bint has_masks
@@ -48,6 +49,7 @@ cdef class VerdictCache:
         self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types, Py_ssize_t types_size
     )
     cdef bytes server_name(self, bytes sql, bytes types)
+    cdef int _keep(self, dict entries, bytes key, Verdict verdict) except -1
 
 
 cdef class Prepared:

@@ -15,7 +15,8 @@ from _fastpath.fingerprint cimport fingerprint_into
 
 cdef enum:
     # A flood of new texts empties the cache it fills, which is the flooder's own profile.
-    ENTRIES_MAX = 20000
+    ENTRIES_MAX = 20000               # as limits.DECISION_CACHE_ENTRIES_MAX
+    SIZE_MAX = 0x4000000              # as limits.DECISION_CACHE_BYTES_MAX
 
 
 cdef long long _names_given = 0
@@ -98,15 +99,22 @@ cdef class VerdictCache:
             self.scratch.clear()
             if fingerprint_into(text, len(sql), self.scratch) == 1:
                 self.scratch.append(oids, len(types))
-                if len(self.by_fingerprint) >= ENTRIES_MAX:
-                    self.by_fingerprint.clear()
-                self.by_fingerprint[
-                    PyBytes_FromStringAndSize(<char *>self.scratch.data, self.scratch.size)
-                ] = verdict
+                self._keep(
+                    self.by_fingerprint,
+                    PyBytes_FromStringAndSize(<char *>self.scratch.data, self.scratch.size),
+                    verdict,
+                )
                 return
-        if len(self.exact) >= ENTRIES_MAX:
+        self._keep(self.exact, _key(text, len(sql), oids, len(types)), verdict)
+
+    cdef int _keep(self, dict entries, bytes key, Verdict verdict) except -1:
+        if len(entries) >= ENTRIES_MAX or self.size > SIZE_MAX:
             self.exact.clear()
-        self.exact[_key(text, len(sql), oids, len(types))] = verdict
+            self.by_fingerprint.clear()
+            self.size = 0
+        self.size += len(key)
+        entries[key] = verdict
+        return 0
 
     cdef bytes server_name(self, bytes sql, bytes types):
         """The name a prepared statement has on every server connection, never used twice.

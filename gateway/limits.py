@@ -21,7 +21,7 @@ MESSAGE_BYTES_MAX: Final = 64 << 20  # Bind with large values; above: 08P01
 STARTUP_TIMEOUT_S: Final = 15.0  # a peer that says nothing holds a slot no longer than this
 LOGINS_IN_PROGRESS_MAX: Final = 512  # per worker; connections that have not authenticated
 SESSIONS_PER_WORKER_MAX: Final = 10_000
-PIPELINE_MESSAGES_MAX: Final = 65_536  # replies owed to one client before reading pauses
+PIPELINE_MESSAGES_MAX: Final = 4_096  # replies owed to one client before reading pauses
 PREPARED_PER_SESSION_MAX: Final = 10_000
 PORTALS_PER_SESSION_MAX: Final = 1_000
 NAME_BYTES_MAX: Final = 1_024  # prepared statement and portal names
@@ -32,7 +32,7 @@ RETAINED_BUFFER_BYTES_MAX: Final = 256 << 10  # capacity an idle session may kee
 STATEMENT_BYTES_MAX: Final = 1 << 20  # what is audited and analysed; above: PN308
 ANALYSIS_TIMEOUT_S: Final = 5.0
 ANALYZER_PENDING_MAX: Final = 256  # requests one worker may have waiting at an analyzer
-DECISION_CACHE_ENTRIES_MAX: Final = 20_000  # per worker
+DECISION_CACHE_ENTRIES_MAX: Final = 20_000  # per profile and worker
 DECISION_CACHE_BYTES_MAX: Final = 64 << 20
 CRASHED_TEXTS_MAX: Final = 1_000  # digests of statements that took an analyzer down
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from gateway import metrics
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import GatewayError, TokenExpired
 from gateway.identity import claims as rules
@@ -36,6 +37,10 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # Tokens of other purposes (logout, events, proofs) are signed with the same keys.
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 _KID_MAX = 256
+
+
+_CACHED = metrics.TOKENS.slot("cached")
+_VERIFIED = metrics.TOKENS.slot("verified")
 
 
 class UnknownKey(GatewayError):
@@ -87,9 +92,11 @@ class Verifier:
             is_current = known.generation == self._keys.generation and now < known.good_until
             if is_current and not self._keys.problem(known.principal.issuer_id):
                 self._known.move_to_end(digest)
+                metrics.inc(_CACHED)
                 return known.principal
             del self._known[digest]
         issuer, principal = self._verify(token, digest.hex(), now)
+        metrics.inc(_VERIFIED)
         good_until = min(principal.expires_at, principal.issued_at + issuer.max_age_s)
         self._known[digest] = _Known(principal, good_until, self._keys.generation)
         if len(self._known) > TOKEN_CACHE_ENTRIES_MAX:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway import metrics
 from gateway.config import Config, load_config
 from gateway.errors import ConfigError, PolicyError
 from gateway.ipc import paths
@@ -109,6 +110,7 @@ class Reloader:
             return
         before, self._digest = self._digest, bundle.digest
         self._announce(f"reload: policies {_short(bundle.digest)} active")
+        metrics.inc(metrics.RELOADS.slot("activated"))
         self._record(
             "policy.activated", digest=bundle.digest, previous=before, generation=generation
         )
@@ -117,6 +119,7 @@ class Reloader:
         for problem in problems:
             self._announce(f"reload refused: {problem}")
         self._announce(f"reload: policies {_short(self._digest)} stay active")
+        metrics.inc(metrics.RELOADS.slot("refused"))
         self._record("policy.rejected", problems=problems[:20], active=self._digest)
 
 

@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from gateway import metrics
 from gateway.limits import HEARTBEAT_S
 from gateway.process.child import ChildContext
+
+_LATE_S = 0.1
 
 Body = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -29,9 +32,12 @@ async def _run(context: ChildContext, body: Body) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     beating: asyncio.TimerHandle | None = None
+    stalls = metrics.LOOP_STALLS.slot(context.kind)
 
     def beat() -> None:
         nonlocal beating
+        if beating is not None and loop.time() - beating.when() > _LATE_S:
+            metrics.inc(stalls)
         context.epochs.beat(context.slot)
         beating = loop.call_later(HEARTBEAT_S, beat)
 

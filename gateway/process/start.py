@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from _fastpath.journal import Journal
+from gateway import metrics
 from gateway.audit.journal import Recorder
 from gateway.config import Config
 from gateway.errors import AuditUnwritable
@@ -77,6 +78,7 @@ def run_gateway(
     lock.acquire()
     try:
         record = open_record(config)
+        metrics.open_process(config.data_dir, "supervisor")
         epochs = Epochs.create(paths.epochs_file(config.data_dir))
         judge_targets(inspect_targets_apart(config.targets), config, announce, record)
 

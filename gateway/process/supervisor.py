@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway import limits
+from gateway import limits, metrics
 from gateway.config import Config
 from gateway.ipc.crash_memory import CrashMemory
 from gateway.ipc.epochs import Epochs
@@ -195,6 +195,7 @@ class Supervisor:
         # Before the next life can start: see the module text of crash_memory.
         by_client = process.kind == "analyzer" and self._gateway.crashes.bury(process.number)
         how = describe_status(status) + (" on a client's statement" if by_client else "")
+        metrics.inc(metrics.RESTARTS.slot(process.kind))
         self._record("process.died", process=process.name, life=process.generation, how=how)
         if self._phase is _Phase.STARTING and os.waitstatus_to_exitcode(status) == EXIT_BOOT:
             self._give_up(f"{process.name} cannot start")

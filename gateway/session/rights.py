@@ -60,6 +60,11 @@ class RightsCache:
             self._rights[key] = rights
         return rights
 
+    @property
+    def caches(self) -> list[VerdictCache]:
+        """The verdict caches in use."""
+        return list(self._caches.values())
+
     def forget(self) -> None:
         """Ask anew from now on: an analyzer answered under other rights than ours."""
         self._generation = (-1, -1)

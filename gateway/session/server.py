@@ -8,9 +8,10 @@ import contextlib
 from gateway.errors import NotReady
 from gateway.session.connection import ClientConnection
 from gateway.session.context import WorkerContext
+from gateway.session.counting import read_gauges
 from gateway.session.worker import Worker
 
-_GAUGES_S = 5.0
+_GAUGES_S = 1.0
 
 
 async def run_worker(context: WorkerContext) -> None:
@@ -30,7 +31,9 @@ async def run_worker(context: WorkerContext) -> None:
     ]
     try:
         while not context.stop.is_set():
-            worker.count_connections()
+            read_gauges(worker)
+            for pool in worker.pools:
+                pool.retire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(context.stop.wait(), _GAUGES_S)
     finally:

@@ -32,6 +32,8 @@ from gateway.session.rights import Rights
 from gateway.session.worker import Worker
 from gateway.upstream.pool import ServerConnection
 
+_DENIED = metrics.STATEMENTS.slot("deny")
+
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ class Session(Pump):
         self.relay = Relay(
             worker.journal,
             worker.epochs.buffer,
+            worker.counts,
             principal=(login.principal.key, login.principal.groups),
             setup=login.setup,
             intent_prefix=events.intent_prefix(login),
@@ -254,6 +257,7 @@ class Session(Pump):
         except AuditUnwritable as unwritable:
             error = unwritable
         metrics.inc(metrics.REFUSALS.slot(error.id))
+        metrics.inc(_DENIED)
         self.relay.refuse(build_error(error))
 
     def _on_violation(self) -> None:

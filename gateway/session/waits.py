@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _JOURNAL_WAIT_S = 1.0
 _JOURNAL_POLL_S = 0.005
+_PENDING = metrics.ANALYSIS_PENDING.slot()
 
 
 async def decide(session: Session) -> None:
@@ -41,8 +42,12 @@ async def decide(session: Session) -> None:
         in_transaction=relay.would_run_in_transaction,
     )
     started_ns = time.monotonic_ns()
-    decision = Decision.from_wire(await session.worker.analyzer.decide(request.to_wire()))
-    metrics.observe(metrics.ANALYSIS, (time.monotonic_ns() - started_ns) / 1e9)
+    metrics.inc(_PENDING)
+    try:
+        decision = Decision.from_wire(await session.worker.analyzer.decide(request.to_wire()))
+    finally:
+        metrics.inc(_PENDING, -1)
+        metrics.observe(metrics.ANALYSIS, (time.monotonic_ns() - started_ns) / 1e9)
     if decision.profile_key != login.rights.profile.key and decision.profile_key:
         # Policy or catalog moved on between our profile and this answer.
         session.worker.rights.forget()
@@ -59,6 +64,7 @@ async def decide(session: Session) -> None:
 
 async def attach_later(session: Session) -> None:
     """Wait for a server connection; without one in time the session ends."""
+    started_ns = time.monotonic_ns()
     try:
         server = await session.pool.acquire()
     except ClientError as error:
@@ -66,6 +72,7 @@ async def attach_later(session: Session) -> None:
             raise
         session.fail(error, "no_server_connection")
         return
+    metrics.observe(metrics.POOL_WAIT, (time.monotonic_ns() - started_ns) / 1e9)
     if session.ended:
         session.pool.release(server)
         return

@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from _fastpath.journal import Journal
-from gateway import metrics
 from gateway.approvals.client import ApprovalClient
 from gateway.audit.journal import Recorder
 from gateway.config import Config, Target
@@ -26,6 +25,7 @@ from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
 from gateway.session.context import WorkerContext
+from gateway.session.counting import CacheCounts, make_counts
 from gateway.session.known_tokens import KnownTokens
 from gateway.session.lifetime import Lifetime
 from gateway.session.maskkey import load_mask_key
@@ -51,6 +51,8 @@ class Worker:
         self.epochs = context.epochs
         self.journal = Journal(str(context.journal_path), JOURNAL_BYTES)
         self.recorder = Recorder(self.journal)
+        self.counts = make_counts()
+        self.cache_counts = CacheCounts()
         self.analyzer = AnalyzerClient.for_gateway(context.data_dir, self.config.workers.analyzers)
         self.rights = RightsCache(self.analyzer, self.epochs, load_mask_key(context.data_dir))
         self.control = Channel(paths.control_socket(context.data_dir))
@@ -146,11 +148,10 @@ class Worker:
         self.analyzer.close()
         self.control.close()
 
-    def count_connections(self) -> None:
-        """Bring the gauges of server connections up to date."""
-        counts = [pool.counts for pool in self._pools.values()]
-        metrics.put(_IDLE, sum(idle for idle, _ in counts))
-        metrics.put(_USED, sum(used for _, used in counts))
+    @property
+    def pools(self) -> list[Pool]:
+        """All pools of this worker."""
+        return list(self._pools.values())
 
     async def _tell(self, message: dict[str, Any]) -> None:
         try:
@@ -162,7 +163,3 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task %s failed", task.get_name(), exc_info=error)
-
-
-_IDLE = metrics.SERVER_CONNECTIONS.slot("idle")
-_USED = metrics.SERVER_CONNECTIONS.slot("used")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -16,7 +17,13 @@ from _fastpath.pump import PoolGate, ServerPort
 from gateway import metrics
 from gateway.config import Target
 from gateway.errors import ConfigError, NotReady, TooManySessions, UpstreamError
-from gateway.limits import CANCEL_TIMEOUT_S, DIAL_TIMEOUT_S, POOL_WAITERS_MAX
+from gateway.limits import (
+    CANCEL_TIMEOUT_S,
+    DIAL_TIMEOUT_S,
+    POOL_WAITERS_MAX,
+    SERVER_AGE_S,
+    SERVER_IDLE_S,
+)
 from gateway.policy.profile import Level
 from gateway.upstream.cancel import send_cancel
 from gateway.upstream.dial import DialedConnection, dial
@@ -34,12 +41,13 @@ log = logging.getLogger(__name__)
 class ServerConnection(ServerPort):
     """One connection to a server: a socket and the relay's view of it."""
 
-    __slots__ = ("dialed", "pool")
+    __slots__ = ("dialed", "idle_since", "opened_at", "pool")
 
     def __init__(self, pool: Pool, dialed: DialedConnection) -> None:
         super().__init__(dialed.transport)
         self.pool = pool
         self.dialed = dialed
+        self.opened_at = self.idle_since = time.monotonic()
 
     def unasked(self, data: bytes) -> None:
         """Take a read that nobody asked for: notices pass by, all else ends the connection."""
@@ -193,7 +201,16 @@ class Pool(PoolGate):
             if not future.done():
                 future.set_result(connection)
                 return
+        connection.idle_since = time.monotonic()
         self._idle.append(connection)
+
+    def retire(self) -> None:
+        """Close connections that nobody needed for long, and those that are old."""
+        now = time.monotonic()
+        for connection in tuple(self._idle):
+            unused_s, age_s = now - connection.idle_since, now - connection.opened_at
+            if unused_s > SERVER_IDLE_S or age_s > SERVER_AGE_S:
+                self._say_goodbye(connection)
 
     def forget(self, connection: ServerConnection) -> None:
         """Drop a closed connection; somebody may wait for its place."""
@@ -208,13 +225,17 @@ class Pool(PoolGate):
         for task in self._dials:
             task.cancel()
         for connection in tuple(self._idle):
-            connection.transport.write(b"X\0\0\0\4")
-            connection.transport.close()
+            self._say_goodbye(connection)
 
     @property
     def counts(self) -> tuple[int, int]:
         """(idle, in use)."""
         return len(self._idle), len(self._all) - len(self._idle)
+
+    def _say_goodbye(self, connection: ServerConnection) -> None:
+        self._idle.remove(connection)
+        connection.transport.write(b"X\0\0\0\4")
+        connection.transport.close()
 
     def _no_connection(self) -> NotReady | TooManySessions:
         if not self._all and self._failure:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from _fastpath.counts import Counts
 from _fastpath.journal import Journal, JournalReader
 from _fastpath.link import ServerLink
 from _fastpath.relay import Relay
@@ -79,6 +80,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.slots = memoryview(bytearray(64)).cast("q")
+        self.metrics = memoryview(bytearray(8 * 64)).cast("q")
+        self.counts = Counts(self.metrics, (0, 1, 2, 3), 4, 5, 6, (0.001, 1.0))
         self.journal = Journal(str(self.path / "ring"), 1 << 20)
         self.cache = VerdictCache(lambda *_: None, False, 0, 0)
         self.relay = self.session()
@@ -88,6 +91,7 @@ class Bench:
         relay = Relay(
             self.journal,
             self.slots,
+            self.counts,
             principal="agent",
             setup=b"",
             intent_prefix=b'{"v":1,"kind":"statement.intent"',
