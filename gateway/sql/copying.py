@@ -109,9 +109,10 @@ def _truth(arg: Node) -> bool:
         return bool(body.get("boolval"))
     if kind == "Integer" and body.get("ival", 0) in (0, 1):
         return bool(body.get("ival", 0))
-    if kind == "String" and body.get("sval", "").lower() in ("true", "on", "false", "off"):
-        return body["sval"].lower() in ("true", "on")
-    refuse("an option of COPY has a value that is not analysed")
+    word = str(body.get("sval", "")).lower() if kind == "String" else ""
+    if word not in ("true", "on", "false", "off"):
+        refuse("an option of COPY has a value that is not analysed")
+    return word in ("true", "on")
 
 
 def _forced(arg: Node | None, names: list[str]) -> tuple[bool, ...]:

@@ -6,6 +6,7 @@ import csv
 import io
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,7 +82,7 @@ def test_header_is_no_row() -> None:
         assert mask(copy, line, line) == [line, b"[redacted]%sid\n" % delimiter]
 
 
-CSV_FORMS = [
+CSV_FORMS: list[dict[str, Any]] = [
     {},
     {"delimiter": b";", "quote": b"'", "escape": b"'"},
     {"escape": b"\\"},
@@ -92,11 +93,11 @@ CSV_FORMS = [
 
 @pytest.mark.parametrize("form", CSV_FORMS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_csv_in_every_dialect_and_cut_anywhere(form: dict[str, object], size: int) -> None:
+def test_csv_in_every_dialect_and_cut_anywhere(form: dict[str, Any], size: int) -> None:
     """Method: write rows as the server would, mask the middle column to itself, compare."""
-    quote, escape = str(form.get("quote", b'"'), "ascii"), str(form.get("escape", b'"'), "ascii")  # type: ignore[arg-type]
-    delimiter = bytes(form.get("delimiter", b",")).decode()  # type: ignore[arg-type]
-    null = bytes(form.get("null", b"")).decode()  # type: ignore[arg-type]
+    given = {"quote": '"', "escape": '"', "delimiter": ",", "null": ""}
+    given |= {name: value.decode() for name, value in form.items() if isinstance(value, bytes)}
+    quote, escape, delimiter, null = given.values()
     values = ["plain", None, "", "two\nlines", f"q{quote}e{escape}d{delimiter}", "NULL", "\\.", "ä"]
 
     def cell(value: str | None) -> str:
@@ -112,9 +113,9 @@ def test_csv_in_every_dialect_and_cut_anywhere(form: dict[str, object], size: in
     stream = "".join(rows).encode()
     parts = [stream[at : at + size] for at in range(0, len(stream), size)]
     # Keeps every text as it is: nothing in these values is anything that scan finds.
-    same = CopyOut(plan(".", "scan", "."), "csv", **{"delimiter": b",", "null": b"", **form})  # type: ignore[arg-type]
+    same = CopyOut(plan(".", "scan", "."), "csv", **{"delimiter": b",", "null": b"", **form})
     assert mask(same, *parts) == [row.encode() for row in rows]
-    redacted = CopyOut(plan(".", "redact", "."), "csv", **{"delimiter": b",", "null": b"", **form})  # type: ignore[arg-type]
+    redacted = CopyOut(plan(".", "redact", "."), "csv", **{"delimiter": b",", "null": b"", **form})
     shown = [
         delimiter.join([cell("1"), cell(None if v is None else "[redacted]"), cell("x")]) + "\n"
         for v in values

@@ -66,6 +66,11 @@ def test_binary(each_stand: Stand) -> None:
     assert rows == selected(each_stand, "id, email, ssn, card")
 
 
+def test_a_partition_inherits(each_stand: Stand) -> None:
+    assert b"***@***.***" in copied(each_stand, "copy sales.events_2026 to stdout")
+    assert b"secret" not in copied(each_stand, "copy sales.events_2026 (email) to stdout binary")
+
+
 def test_psql_copies_a_table(each_stand: Stand, tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
     each_stand.gateway.run(
