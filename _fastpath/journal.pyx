@@ -35,6 +35,7 @@ cdef enum:
     AT_CHECK = 32
     AT_HEAD = 128                 # producer's cache lines
     AT_SEQUENCE_NEXT = 136
+    AT_LIFE_FIRST = 144           # first sequence of the producer that has the ring now
     AT_TAIL = 256                 # consumer's
     AT_SEQUENCE_READ = 264
     RECORD_HEADER = 16            # u32 length, u32 crc, u64 sequence
@@ -139,6 +140,7 @@ cdef class Journal:
         if self.head - self.tail_seen > self.capacity or self.head % 8:
             raise RingDamaged(errno.EBADMSG, f"{path} has impossible positions")
         self._find_sequence()
+        pn_store(self.base + AT_LIFE_FIRST, self.sequence_next)
 
     cdef int _find_sequence(self) except -1:
         # A kill between the stores of `head` and of the sequence leaves the latter behind;
@@ -449,6 +451,10 @@ cdef class JournalReader:
         pn_store(self.base + AT_SEQUENCE_READ, self.sequence_next)
         self.tail = self.position
         pn_store(self.base + AT_TAIL, self.tail)
+
+    def life_first(self) -> int:
+        """Sequence from which on the present producer writes: earlier ones' work is over."""
+        return pn_load(self.base + AT_LIFE_FIRST)
 
     def held_bytes(self) -> int:
         """Bytes read here, or skipped as stored, and not yet released."""

@@ -49,6 +49,16 @@ cdef Py_ssize_t string_end(
         pos += 2
 
 
+cdef int64_t number_at(const uint8_t *data, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
+    cdef int64_t value = 0
+    cdef int digits = 0
+    while pos < size and 0x30 <= data[pos] <= 0x39 and digits < 18:
+        value = value * 10 + (data[pos] - 0x30)
+        pos += 1
+        digits += 1
+    return value
+
+
 cdef class TermScanner:
     """Terms and time range of the records scanned since the last `take`."""
 
@@ -158,6 +168,7 @@ cdef class TermScanner:
         cdef bint expects_key = False, has_escape = False
         cdef bint[DEPTH_MAX + 1] is_object
         cdef uint8_t byte
+        self.record_kind, self.session_size, self.number = RECORD_OTHER, 0, 0
         if size == 0 or data[0] != 0x7B:
             return 0
         while pos < size:
@@ -169,8 +180,8 @@ cdef class TermScanner:
                     return 0
                 if expects_key:
                     key[depth] = -1 if has_escape else self._find_key(data + start, pos - start)
-                    if pos - start == 4 and depth == 1 and memcmp(data + start, b"time", 4) == 0:
-                        self._note_time(data, size, pos + 1)
+                    if depth == 1:
+                        self._note_key(data, size, start, pos)
                     expects_key = False
                 elif key[depth] >= 0:
                     length = VALUE_SIZE_MAX + 1 if has_escape else pos - start
@@ -193,17 +204,31 @@ cdef class TermScanner:
             pos += 1
         return 0
 
-    cdef void _note_time(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
-        cdef int64_t value = 0
-        cdef int digits = 0
-        if pos < size and data[pos] == 0x3A:
-            pos += 1
-        while pos < size and 0x30 <= data[pos] <= 0x39 and digits < 18:
-            value = value * 10 + (data[pos] - 0x30)
-            pos += 1
-            digits += 1
-        if value > 0:
-            if self.time_min == 0 or value < self.time_min:
-                self.time_min = value
-            if value > self.time_max:
-                self.time_max = value
+    cdef void _note_key(
+        self, const uint8_t *data, Py_ssize_t size, Py_ssize_t start, Py_ssize_t end
+    ) noexcept nogil:
+        # Keys of the record itself that mean more than a term; `end` is at the closing quote.
+        cdef const uint8_t *name = data + start
+        cdef Py_ssize_t value = end + 2, stop
+        cdef bint has_escape = False
+        cdef int64_t number
+        if value >= size or data[end + 1] != 0x3A:
+            return
+        if end - start == 4 and memcmp(name, b"time", 4) == 0:
+            number = number_at(data, size, value)
+            if number > 0:
+                if self.time_min == 0 or number < self.time_min:
+                    self.time_min = number
+                if number > self.time_max:
+                    self.time_max = number
+        elif end - start == 4 and memcmp(name, b"stmt", 4) == 0:
+            self.number = number_at(data, size, value)
+        elif end - start == 4 and memcmp(name, b"kind", 4) == 0:
+            if size - value > 18 and memcmp(data + value, b'"statement.intent"', 18) == 0:
+                self.record_kind = RECORD_INTENT
+            elif size - value > 18 and memcmp(data + value, b'"statement.result"', 18) == 0:
+                self.record_kind = RECORD_RESULT
+        elif end - start == 7 and memcmp(name, b"session", 7) == 0 and data[value] == 0x22:
+            stop = string_end(data, size, value + 1, &has_escape)
+            if stop < size and not has_escape:
+                self.session, self.session_size = data + value + 1, stop - value - 1

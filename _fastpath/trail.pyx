@@ -12,7 +12,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.memoryview cimport PyMemoryView_FromMemory
 
 from _fastpath.journal cimport JournalReader
-from _fastpath.terms cimport TermScanner
+from _fastpath.openset cimport OpenStatements
+from _fastpath.terms cimport RECORD_INTENT, RECORD_OTHER, TermScanner
 
 from _fastpath.journal import RingDamaged
 
@@ -159,12 +160,13 @@ cdef class Trail:
         return self._view()
 
     def stage_run(
-        self, reader: JournalReader, scanner: TermScanner
+        self, reader: JournalReader, scanner: TermScanner, opened: OpenStatements
     ) -> tuple[memoryview, list[int]]:
         """The entries of all records of the reader's run, and which of them are no JSON object.
 
-        Their terms go to `scanner`, also when the write then fails: a term too many only makes
-        a search look in vain. Raises RingDamaged when a record changed after its check.
+        Their terms go to `scanner` and their statements to `opened`, also when the write then
+        fails: a term too many only makes a search look in vain, and the records come again.
+        Raises RingDamaged when a record changed after its check.
         """
         cdef const uint8_t *record = reader.run
         cdef uint64_t left = reader.run_bytes, span, length
@@ -187,6 +189,11 @@ cdef class Trail:
             payload = self.out + self.used - length
             if not scanner.scan_payload(payload, length):
                 malformed.append(number)
+            elif scanner.record_kind == RECORD_INTENT:
+                opened.add(scanner.session, scanner.session_size, scanner.number,
+                           reader.ring_id, ring_sequence)
+            elif scanner.record_kind != RECORD_OTHER:
+                opened.drop(scanner.session, scanner.session_size, scanner.number)
             record += span
             left -= span
         return self._view(), malformed

@@ -118,7 +118,7 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     "security.journal_unreadable": (_AUDIT_EVENT, "A ring's header is not sound; set aside."),
     "security.record_malformed": (_AUDIT_EVENT, "A ring record is not one JSON object."),
     "audit.segment_open": (
-        _names("stream first_sequence previous_leaf previous_root checkpoint rings"),
+        _names("stream first_sequence previous_leaf previous_root checkpoint rings open"),
         "First entry of a segment.",
     ),
     "audit.segment_close": (frozenset({"entries", "root"}), "Last entry: the Merkle root."),

@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from _fastpath.openset import OpenStatements
+from _fastpath.terms import TermScanner
 from gateway.audit.chain import ENTRY_OVERHEAD, HEAD, EntryKind
 from gateway.audit.segments import (
     FILE_HEADER_SIZE,
@@ -53,6 +55,16 @@ class _Walk:
     is_closed: bool = False
     leaves: list[bytes] = field(default_factory=list)
     rings: dict[int, int] = field(default_factory=dict)
+    opened: OpenStatements = field(default_factory=OpenStatements)
+    scanner: TermScanner = field(default_factory=lambda: TermScanner(()))
+
+    def note(self, entry: Entry) -> None:
+        """Take in what an entry says about its ring and its statement."""
+        if entry.ring_id:
+            following = max(self.rings.get(entry.ring_id, 0), entry.ring_sequence + 1)
+            self.rings[entry.ring_id] = following
+        if self.scanner.scan_one(entry.payload):
+            self.opened.note(self.scanner, entry.ring_id, entry.ring_sequence)
 
 
 def recover(
@@ -101,6 +113,7 @@ def recover(
         leaf=walk.leaf,
         root=walk.root,
         rings=walk.rings,
+        opened=walk.opened,
     )
     writer = SegmentWriter(segments, end)
     if is_resumable:
@@ -124,6 +137,8 @@ def _walk(data: bytes) -> _Walk:
         raise ValueError("the opening entry of the newest audit segment was changed")
     walk.opened_us = fields["time"]
     walk.rings = {int(ring): following for ring, following in fields["rings"].items()}
+    for session, number, ring, sequence in fields.get("open", []):
+        walk.opened.put(session.encode(), number, int(ring), sequence)
     _accept(walk, opening)
     for entry in entries:
         if entry.sequence != walk.sequence + 1 or not check_leaf(walk.stream, walk.leaf, entry):
@@ -135,8 +150,7 @@ def _walk(data: bytes) -> _Walk:
 def _accept(walk: _Walk, entry: Entry) -> None:
     walk.end, walk.leaf, walk.sequence = entry.end, entry.leaf, entry.sequence
     walk.leaves.append(entry.leaf)
-    if entry.ring_id:
-        walk.rings[entry.ring_id] = entry.ring_sequence + 1
+    walk.note(entry)
     if entry.kind == EntryKind.CLOSE:
         walk.is_closed = True
         walk.root = orjson.loads(entry.payload)["root"]
@@ -196,8 +210,7 @@ def _skip_damage(path: Path, data: bytes, walk: _Walk, events: list[dict[str, An
 
 def _accept_damaged(walk: _Walk, entry: Entry) -> None:
     walk.leaf, walk.sequence = entry.leaf, entry.sequence
-    if entry.ring_id:
-        walk.rings[entry.ring_id] = max(walk.rings.get(entry.ring_id, 0), entry.ring_sequence + 1)
+    walk.note(entry)
 
 
 def _skip_missing(walk: _Walk, last: Checkpoint, events: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from _fastpath.journal import JournalReader
+from _fastpath.openset import OpenStatements
 from _fastpath.terms import TermScanner
 from _fastpath.trail import Trail
 from gateway.audit.chain import ENTRY_OVERHEAD, HASH_SIZE, HEAD, ZERO_HASH, EntryKind, leaf_hash
@@ -93,6 +94,7 @@ class ChainEnd:
     leaf: bytes = ZERO_HASH
     root: str = ""  # of the last closed segment
     rings: dict[int, int] = field(default_factory=dict)  # ring id -> next ring sequence
+    opened: OpenStatements = field(default_factory=OpenStatements)
 
 
 class SegmentWriter:
@@ -134,6 +136,10 @@ class SegmentWriter:
             "previous_root": end.root,
             "checkpoint": checkpoint_number,
             "rings": {str(ring): following for ring, following in end.rings.items()},
+            "open": [
+                [session.decode("utf-8", "replace"), number, str(ring), sequence]
+                for session, number, ring, sequence in end.opened.items()
+            ],
         }
         payload = orjson.dumps(opening)
         head = HEAD.pack(first, len(payload), EntryKind.OPEN, 0, 0)
@@ -163,7 +169,7 @@ class SegmentWriter:
 
         Raises OSError with nothing of the run in the file. `sync` makes them durable.
         """
-        content, malformed = self._trail.stage_run(reader, scanner)
+        content, malformed = self._trail.stage_run(reader, scanner, self.end.opened)
         self._write(content)
         self.end.rings[reader.ring_id] = reader.run_last + 1
         return malformed

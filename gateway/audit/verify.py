@@ -15,6 +15,8 @@ from typing import Final
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from _fastpath.openset import OpenStatements
+from _fastpath.terms import TermScanner
 from gateway.audit.chain import ENTRY_OVERHEAD, HEAD, ZERO_HASH, EntryKind, MerkleTree, leaf_hash
 from gateway.audit.segments import (
     FILE_HEADER_SIZE,
@@ -60,6 +62,8 @@ class Verification:
     signed_to: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    # (session, statement number) of intents without a result: running now, or never marked.
+    open: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -161,6 +165,8 @@ class _TrailWalk:
         self.computed = ZERO_HASH  # of the last entry, where its stored leaf is wrong
         self.rings: dict[int, int] | None = None
         self.seen_signed: set[int] = set()
+        self.opened = OpenStatements()
+        self.scanner = TermScanner(())
         self.file = ""
 
     def segment(self, path: Path, data: bytes, *, is_last: bool) -> None:
@@ -259,6 +265,8 @@ class _TrailWalk:
         """Judge one entry; True when it is what it should be."""
         result, expected = self.result, self.sequence + 1
         result.entries += 1
+        if entry.kind == EntryKind.RECORD and self.scanner.scan_one(entry.payload):
+            self.opened.note(self.scanner, 1, entry.sequence)
         if entry.sequence == expected:
             return self._in_order(entry)
         before = leaves.get(entry.sequence - 1)
@@ -353,6 +361,10 @@ class _TrailWalk:
         """Compare the end of the trail with what was signed."""
         result = self.result
         result.last_sequence = self.sequence
+        result.open = [
+            (session.decode("utf-8", "replace"), number)
+            for session, number, _, _ in self.opened.items()
+        ]
         lost = [number for number in self.signed if number not in self.seen_signed]
         beyond = [number for number in lost if number > self.sequence]
         if beyond:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from _fastpath.journal import JournalReader, RingDamaged
 from _fastpath.terms import TermScanner
 from gateway import limits, metrics
+from gateway.audit.disk import DiskWatch, disk_share
 from gateway.audit.index import AuditIndex, index_path
 from gateway.audit.records import build_record
 from gateway.audit.recovery import recover
@@ -42,7 +42,6 @@ _IDLE_S = 0.008  # with the flush, no record is older than 10 ms before it is on
 _INDEX_COMMIT_S = 1.0
 _CLOSE_S_MAX = 5.0  # producers that do not stop must not keep the writer from stopping
 _RECORDS = metrics.AUDIT_RECORDS.slot()
-_DISK = metrics.DISK_USED.slot()
 _LAG = metrics.JOURNAL_LAG.slot()
 
 
@@ -57,14 +56,6 @@ class WriterSettings:
     sync_s: float = limits.WRITER_SYNC_S
     disk_warn_share: float = limits.DISK_WARN_SHARE
     disk_refuse_share: float = limits.DISK_REFUSE_SHARE
-
-
-def disk_share(directory: Path) -> float:
-    """How full the file system of `directory` is for us, 0..1."""
-    usage = shutil.disk_usage(directory)
-    # As df has it: what is reserved for root is neither used nor ours.
-    ours = usage.used + usage.free
-    return usage.used / ours if ours else 1.0
 
 
 def _pause(seconds: float) -> None:
@@ -87,12 +78,16 @@ class AuditWriter:
         self._directory = data_dir / "audit"
         self._settings = settings or WriterSettings()
         self._clock = clock
-        self._measure_disk = measure_disk
+        self._disk = DiskWatch(
+            self._directory,
+            warn_share=self._settings.disk_warn_share,
+            refuse_share=self._settings.disk_refuse_share,
+            measure=measure_disk,
+        )
         self._readers: dict[str, JournalReader] = {}
         self._read: list[JournalReader] = []  # read from since the last flush
+        self._lives: dict[int, int] = {}  # ring id -> first sequence of its present producer
         self._is_dirty = False
-        self._is_paused = False
-        self._has_warned = False
         self._must_reopen = False
         self._rings_due = self._disk_due = self._index_due = self._retry_due = 0.0
         self._lock_fd = -1
@@ -169,13 +164,16 @@ class AuditWriter:
             self._find_rings()
         if now >= self._disk_due:
             self._disk_due = now + _DISK_LOOK_S
-            self._check_disk()
+            for kind, share in self._disk.look():
+                self._append_own(kind=kind, share=round(share, 4))
         if self._segments.is_closed:  # the disk was full in the middle of a rotation
             self._rotate()
         count = 0
-        if not self._is_paused:
+        if not self._disk.is_paused:
             for reader in list(self._readers.values()):
                 count += self._drain(reader)
+                if reader.life_first() != self._lives.get(reader.ring_id):
+                    self._close_lives(reader)
         is_due = now - self._synced_at >= self._settings.sync_s
         if self._is_dirty and (is_due or not self._is_behind()):
             self._flush()
@@ -236,6 +234,22 @@ class AuditWriter:
             self._is_dirty = True
         return count
 
+    def _close_lives(self, reader: JournalReader) -> None:
+        """Mark what earlier producers of a ring left open, once all they wrote is read."""
+        first = reader.life_first()
+        if reader.sequence_next < first:
+            return
+        for session, number, ring, sequence in self._segments.end.opened.items():
+            if ring == reader.ring_id and sequence < first:
+                self._append_own(
+                    kind="statement.result",
+                    session=session.decode("utf-8", "replace"),
+                    stmt=number,
+                    outcome="unknown",
+                    reason="its worker died before the result was recorded",
+                )
+        self._lives[reader.ring_id] = first
+
     def _append_run(self, reader: JournalReader) -> None:
         segments = self._segments
         sequence = segments.end.sequence_next
@@ -290,7 +304,8 @@ class AuditWriter:
         )
 
     def _finish_own(self, scanner: TermScanner, payload: bytes) -> None:
-        scanner.scan_one(payload)
+        if scanner.scan_one(payload):
+            self._segments.end.opened.note(scanner)
         self._index.finish_part(self._segments.size)
         self._is_dirty = True
 
@@ -319,7 +334,7 @@ class AuditWriter:
         if now - self._checkpointed_at >= settings.checkpoint_s:
             self._checkpointed_at = now
             self.checkpoint()
-        if now - self._segment_since >= settings.segment_age_s_max and not self._is_paused:
+        if now - self._segment_since >= settings.segment_age_s_max and not self._disk.is_paused:
             if self._segments.end.sequence_next > self._segments.first_sequence + 1:
                 self._rotate()
             self._segment_since = now
@@ -360,24 +375,6 @@ class AuditWriter:
         self.checkpoint(segments.end.root)
         segments.open_new(self._checkpoints.number_next - 1)
         self._segment_since = self._clock.monotonic()
-
-    def _check_disk(self) -> None:
-        share = self._measure_disk(self._directory)
-        settings = self._settings
-        metrics.put(_DISK, round(share * 100))
-        if share >= settings.disk_refuse_share:
-            if not self._is_paused:
-                _LOG.error("audit disk %.1f %% full: statements are refused", share * 100)
-            self._is_paused = True
-            return
-        if self._is_paused:
-            self._is_paused = False
-            _LOG.warning("audit disk %.1f %% full: recording again", share * 100)
-            self._append_own(kind="limit.disk_resumed", share=round(share, 4))
-        if share >= settings.disk_warn_share and not self._has_warned:
-            _LOG.warning("audit disk %.1f %% full", share * 100)
-            self._append_own(kind="limit.disk_warned", share=round(share, 4))
-        self._has_warned = share >= settings.disk_warn_share
 
     def close(self) -> None:
         """Drain what is there, checkpoint, close. Safe to call twice."""

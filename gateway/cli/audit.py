@@ -204,6 +204,7 @@ def _as_json(result: Verification) -> dict[str, Any]:
             {"what": p.what, "file": p.file, "sequence": p.sequence, "text": p.text}
             for p in result.problems
         ],
+        "open": [{"session": session, "stmt": number} for session, number in result.open],
         "notes": result.notes,
     }
 
@@ -219,3 +220,7 @@ def _print_verification(result: Verification) -> None:
         f" {result.segments} segments to sequence {result.last_sequence},"
         f" {result.checkpoints} checkpoints, signed to {result.signed_to}"
     )
+    if result.open:
+        shown = ", ".join(f"{session} #{number}" for session, number in result.open[:5])
+        more = f" and {len(result.open) - 5} more" if len(result.open) > 5 else ""
+        click.echo(f"note: {len(result.open)} statements without a result yet: {shown}{more}")

@@ -99,3 +99,12 @@ def all_payloads(data_dir: Path) -> list[bytes]:
 def encode(entry: Entry) -> bytes:
     """The bytes of an entry in its file."""
     return entry.head + entry.leaf + entry.payload
+
+
+def all_records(data_dir: Path) -> list[dict[str, Any]]:
+    """All records of the trail, the writer's own included, in order."""
+    return [
+        orjson.loads(entry.payload)
+        for path in list_segments(data_dir / "audit" / "segments")
+        for entry in entries_of(path)
+    ]

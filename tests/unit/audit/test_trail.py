@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from _fastpath.journal import JournalReader, RingDamaged
+from _fastpath.openset import OpenStatements
 from _fastpath.terms import TermScanner
 from _fastpath.trail import Trail, sha256
 from gateway.audit.chain import HEAD, ZERO_HASH, EntryKind, MerkleTree, leaf_hash
@@ -49,11 +50,13 @@ def test_a_run_becomes_the_entries_of_the_reference(tmp_path: Path) -> None:
     reader = JournalReader(str(ring_path(tmp_path)))
     assert reader.scan(1 << 20) == 62
     trail = Trail(STREAM, 5, ZERO_HASH)
-    scanner = TermScanner(("objects",))
-    content, malformed = trail.stage_run(reader, scanner)
+    scanner, opened = TermScanner(("objects",)), OpenStatements()
+    content, malformed = trail.stage_run(reader, scanner, opened)
     entries = list(read_entries(bytes(content)))
     assert [entry.payload for entry in entries] == payloads
     assert malformed == [20, 21]
+    assert len(opened) == 60
+    assert opened.items()[0] == (b"w0-1", 0, ring.ring_id, 1)
     assert scanner.take()[0] == [b"objects=sales.orders"]
     previous = ZERO_HASH
     for number, entry in enumerate(entries):
@@ -87,4 +90,4 @@ def test_a_record_made_longer_after_its_check_is_not_followed(tmp_path: Path) ->
         file.seek(65_536)
         file.write((1 << 20).to_bytes(4, "little"))
     with pytest.raises(RingDamaged):
-        Trail(STREAM, 1, ZERO_HASH).stage_run(reader, TermScanner(("objects",)))
+        Trail(STREAM, 1, ZERO_HASH).stage_run(reader, TermScanner(("objects",)), OpenStatements())
