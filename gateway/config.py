@@ -42,6 +42,23 @@ class Listen:
         "Refuse logins without TLS, except from loopback and Unix sockets.",
         default=True,
     )
+    auth: str = setting(
+        kinds.choice("password", "oauth"),
+        "How clients present a token that do not say: as the password, or by SASL OAUTHBEARER "
+        "(libpq 18). A client says it by `-c postern.auth=oauth` in its `options`.",
+        default="password",
+    )
+    oauth_issuer: str | None = setting(
+        kinds.optional_string(),
+        "Id of the issuer that OAUTHBEARER clients get their tokens from; empty means the first "
+        "of kind oidc.",
+        default="",
+    )
+    oauth_scope: str = setting(
+        kinds.string(empty=False),
+        "Scope that OAUTHBEARER clients ask the issuer for.",
+        default="openid",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +351,8 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
     if exposed and listen.require_tls and listen.tls_cert is None:
         message = f"{exposed[0]} is not loopback: set tls_cert and tls_key"
         raise builder.error(("listen", "postgres"), message)
+    if listen.oauth_issuer and listen.oauth_issuer not in {i.id for i in config.issuers}:
+        raise builder.error(("listen", "oauth_issuer"), "there is no issuer with this id")
     if config.store.url:
         message = "only the embedded store is available; leave it empty"
         raise builder.error(("store", "url"), message)

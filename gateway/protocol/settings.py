@@ -40,6 +40,7 @@ class StartupSettings:
     user: str
     settings: dict[str, str]  # canonical name and checked value, to apply on the server
     ignored: tuple[str, ...]  # known to be without effect on results, and left out
+    auth: str = ""  # how the client wants to present its token: "password", "oauth", or ours
 
 
 class StartupRefused(NotGranted):
@@ -67,6 +68,10 @@ def screen_startup(params: Mapping[str, str]) -> StartupSettings:
     direct = {name.lower() for name in asked}
     merged = {name: merged[name] for name in merged if name.lower() not in direct} | asked
 
+    auth = merged.pop("postern.auth", "")
+    if auth not in {"", "password", "oauth"}:
+        raise _refused("postern.auth", "is password or oauth")
+
     settings: dict[str, str] = {}
     ignored: list[str] = []
     for name, value in merged.items():
@@ -81,7 +86,9 @@ def screen_startup(params: Mapping[str, str]) -> StartupSettings:
             raise _refused(canonical, f"may not be {_shown(value)}")
         if checked or canonical == "application_name":
             settings[canonical] = checked
-    return StartupSettings(database=database, user=user, settings=settings, ignored=tuple(ignored))
+    return StartupSettings(
+        database=database, user=user, settings=settings, ignored=tuple(ignored), auth=auth
+    )
 
 
 def _refuse_replication(value: str) -> None:

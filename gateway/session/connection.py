@@ -22,6 +22,7 @@ from gateway.errors import (
     NotReady,
     ProtocolViolation,
     TlsRequired,
+    TokenExpired,
     TokenInvalid,
     TooManySessions,
 )
@@ -37,19 +38,18 @@ from gateway.protocol.messages import (
     PROTOCOL_3_2,
     StartupKind,
     StartupRequest,
-    build_auth_cleartext,
     build_auth_ok,
     build_backend_key_data,
     build_error,
     build_negotiate_version,
     build_parameter_status,
     build_ready,
-    parse_password,
     parse_startup,
     startup_packet_size,
 )
 from gateway.protocol.settings import StartupSettings, screen_startup
 from gateway.session.login import Login
+from gateway.session.presenting import Presenting, choose
 from gateway.session.session import Session
 from gateway.session.worker import Worker
 from gateway.upstream.takeover import take_over
@@ -57,6 +57,8 @@ from gateway.upstream.takeover import take_over
 _HEADER_BYTES = 5
 _LEVELS = frozenset({"read", "write"})
 _REFUSED = metrics.SESSIONS.slot("refused")
+_TOKEN_INVALID = metrics.TOKENS.slot("invalid")
+_TOKEN_EXPIRED = metrics.TOKENS.slot("expired")
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self._tls = ""
         self._startup: StartupRequest
         self._screened: StartupSettings
+        self._presenting: Presenting
         self._client = ""
         self._principal = ""
         self._deadline: asyncio.TimerHandle | None = None
@@ -190,7 +193,8 @@ class ClientConnection(asyncio.Protocol):
                 )
             )
         self._screened = screen_startup(request.params)
-        self._transport.write(build_auth_cleartext())
+        self._presenting = choose(self._worker.config, self._screened.auth)
+        self._transport.write(self._presenting.challenge())
         self._phase = Phase.PASSWORD
 
     def _needs_tls(self) -> bool:
@@ -206,8 +210,13 @@ class ClientConnection(asyncio.Protocol):
             return
         payload = bytes(self._buffer[_HEADER_BYTES : size + 1])
         del self._buffer[: size + 1]
+        token, told = self._presenting.take(payload)
+        if token is None:
+            self._transport.write(told)
+            self._take_password()
+            return
         self._phase = Phase.BUSY
-        self._start(self._log_in(parse_password(payload)), "login")
+        self._start(self._log_in(token), "login")
 
     # --- what takes time -----------------------------------------------------------------
 
@@ -303,6 +312,8 @@ class ClientConnection(asyncio.Protocol):
         self._leave()
         metrics.inc(_REFUSED)
         metrics.inc(metrics.REFUSALS.slot(error.id))
+        if isinstance(error, TokenInvalid):
+            metrics.inc(_TOKEN_EXPIRED if isinstance(error, TokenExpired) else _TOKEN_INVALID)
         screened = getattr(self, "_screened", None)
         try:
             self._worker.recorder.record(

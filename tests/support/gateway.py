@@ -50,12 +50,14 @@ class GatewayProcess:
     extra: str = ""  # more lines of [listen]
     sections: str = ""  # more sections, before the targets
     target: str = ""  # what replaces host, port and tls of the target
+    issuers: str = ""  # further issuers, before the local one
     listen: str = ""  # instead of a port of 127.0.0.1
     also_listen: str = ""  # a second address
     port: int = 0
     control_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     environ: dict[str, str] = field(default_factory=dict)
+    ready_options: dict[str, Any] = field(default_factory=dict)
     _tokens: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False)
 
     @property
@@ -112,6 +114,7 @@ database = "orders"
 user = "pn_login"
 credential = {{env = "PN_TEST_PASSWORD"}}
 roles = {{read = "pn_read", write = "pn_write", admin = "pn_admin"}}
+{self.issuers}
 [[issuers]]
 id = "test"
 kind = "local"
@@ -152,7 +155,8 @@ groups = {{claim = "groups"}}
         if self.listen:
             return (self.data_dir / "run" / "control.sock").exists()
         try:
-            with self.connect(subject="readiness", groups=["trusted"], connect_timeout=5):
+            given = {"connect_timeout": 5} | self.ready_options
+            with self.connect(subject="readiness", groups=["trusted"], **given):
                 pass
             # Control binds its port at its own pace.
             with socket.create_connection(("127.0.0.1", self.control_port), 5):
@@ -183,7 +187,7 @@ groups = {{claim = "groups"}}
     def issuer(self) -> LocalIssuer:
         """The issuer whose tokens this gateway takes."""
         config = load_config(self.config, {"PN_TEST_PASSWORD": LOGIN_PASSWORD})
-        return LocalIssuer(config.data_dir, config.issuers[0])
+        return LocalIssuer(config.data_dir, config.issuers[-1])
 
     def dsn(self, *, user: str = "agent", **options: Any) -> str:
         """Connection string without the password."""
