@@ -100,7 +100,14 @@ cdef class PlainSocket:
         cdef Py_ssize_t size = c_recv(self.fd, read_buffer, READ_SIZE, MSG_DONTWAIT)
         cdef int failure = errno
         if size > 0:
-            self._receiver.received(PyBytes_FromStringAndSize(read_buffer, size))
+            try:
+                self._receiver.received(PyBytes_FromStringAndSize(read_buffer, size))
+            except Exception as error:
+                # Our own bug. Whoever waits for an answer must not wait for ever.
+                self._loop.call_exception_handler(
+                    {"message": "a read could not be handled", "exception": error}
+                )
+                self._lost(error)
         elif size == 0:
             self._lost(None)
         elif failure != EAGAIN and failure != EINTR:

@@ -94,11 +94,18 @@ class CatalogKeeper:
 
     async def on_miss(self, name: str) -> bool:
         """Look again after a statement named something unknown. True when that changed it."""
+        return await self._look_again(name, pause_s=MISS_PAUSE_S)
+
+    async def refresh(self, name: str) -> bool:
+        """Look now: somebody changed the schema. True when that changed a catalog."""
+        return await self._look_again(name, pause_s=0.0)
+
+    async def _look_again(self, name: str, *, pause_s: float) -> bool:
         entry = self._entries.get(name)
         if entry is None:
             return False
         before = self.changes
-        await self._look(entry, pause_s=MISS_PAUSE_S)
+        await self._look(entry, pause_s=pause_s)
         return self.changes != before
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -116,11 +123,13 @@ class CatalogKeeper:
             self._drop(entry)
 
     async def _look(self, entry: _Entry, *, pause_s: float) -> None:
+        asked_at = time.monotonic()
         async with entry.lock:
             now = time.monotonic()
             generation = self._epochs.get(CATALOG)
             is_current = entry.catalog is not None and entry.seen_generation == generation
-            if is_current and now - entry.looked_at < max(pause_s, 0.001):
+            # Only a look that began after this was asked for has seen what it is asked about.
+            if is_current and (entry.looked_at >= asked_at or now - entry.looked_at < pause_s):
                 return
             if now - entry.failed_at < RETRY_PAUSE_S:
                 return
@@ -133,7 +142,7 @@ class CatalogKeeper:
                 entry.failed_at = time.monotonic()
                 log.warning("catalog of target %s: %s", entry.target.name, _reason(error))
                 return
-            entry.looked_at = time.monotonic()
+            entry.looked_at = now
 
     async def _refresh(self, entry: _Entry, generation: int) -> int:
         """Bring `entry` up to date; return the generation it is then of."""

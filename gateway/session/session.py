@@ -204,6 +204,10 @@ class Session(Pump):
             if self.ended or not self._cancel_asked:
                 raise
             self._refuse_waiting(Cancelled("the statement was cancelled on request"))
+        except Exception:
+            # Our own bug: the client must not wait for ever for an answer nobody will give.
+            log.exception("session %s ends on an unexpected error", self.login.session_id)
+            self.fail(ServerLost("the gateway failed on this statement"), "invariant")
         finally:
             if work is not None:
                 work.close()
