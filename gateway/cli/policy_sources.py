@@ -74,7 +74,7 @@ class Sources:
         catalogs = {name: read_snapshot(path) for name, path in self._snapshots.items()}
         if live:
             names = only if only is not None else self._require_config().targets
-            missing = [self._target(name) for name in names if name not in catalogs]
+            missing = [self.target(name) for name in names if name not in catalogs]
             catalogs |= asyncio.run(_load_catalogs(missing))
         return Engine(bundle, catalogs)
 
@@ -82,7 +82,7 @@ class Sources:
         """Return a snapshot of the target's database."""
 
         async def take() -> bytes:
-            connection = await _connect(self._target(target))
+            connection = await connect(self.target(target))
             try:
                 return await take_snapshot(connection)
             finally:
@@ -90,7 +90,8 @@ class Sources:
 
         return asyncio.run(take())
 
-    def _target(self, name: str) -> Target:
+    def target(self, name: str) -> Target:
+        """Return a configured target; raises ConfigError."""
         targets = self._require_config().targets
         if name not in targets:
             raise ConfigError(f"targets.{name}", "is not in the configuration")
@@ -105,7 +106,7 @@ class Sources:
 async def _load_catalogs(targets: Iterable[Target]) -> dict[str, Catalog]:
     found: dict[str, Catalog] = {}
     for target in targets:
-        connection = await _connect(target)
+        connection = await connect(target)
         try:
             found[target.name] = await load_catalog(connection)
         finally:
@@ -113,7 +114,8 @@ async def _load_catalogs(targets: Iterable[Target]) -> dict[str, Catalog]:
     return found
 
 
-async def _connect(target: Target) -> asyncpg.Connection[Any]:
+async def connect(target: Target) -> asyncpg.Connection[Any]:
+    """Return a read-only connection as the target's login role; raises UpstreamError."""
     secret = resolve_secret(target.credential, os.environ)
     context = None
     if not target.host.startswith("/"):
