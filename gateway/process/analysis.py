@@ -49,7 +49,10 @@ class Keeper(Protocol):
         """Have a current catalog of `name` at hand, or raise NotReady."""
 
     async def on_miss(self, name: str) -> bool:
-        """Look again; True when that changed a catalog."""
+        """Look again, now and then; True when that changed a catalog."""
+
+    async def refresh(self, name: str) -> bool:
+        """Look now; True when that changed a catalog."""
 
 
 class EngineLike(Protocol):
@@ -89,7 +92,7 @@ class Analyzer:
                 case "profile":
                     return await self._profile(message)
                 case "refresh":
-                    return {"changed": await self._keeper.on_miss(str(message["target"]))}
+                    return {"changed": await self._keeper.refresh(str(message["target"]))}
                 case other:
                     raise ChannelError(f"unknown request {other!r}")
         except ClientError as error:
