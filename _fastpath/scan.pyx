@@ -45,8 +45,7 @@ cdef Py_ssize_t find_email(
     cdef Py_ssize_t begin = at, pos = at + 1, label = pos, last_dot = -1
     while begin > low and at - begin < LOCAL_SIZE_MAX and is_a(text[begin - 1], LOCAL):
         begin -= 1
-    while begin < at and (text[begin] == c"." or text[begin] == c"'" or text[begin] == c"=" or
-                          text[begin] == c"/"):
+    while begin < at and (text[begin] == c"." or text[begin] == c"'"):
         begin += 1
     if begin == at or text[at - 1] == c".":
         return 0

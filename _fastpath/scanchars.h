@@ -28,9 +28,8 @@ static const uint8_t pn_char_class[256] = {
     ['@'] = PN_START,
     ['('] = PN_START,
     [':'] = PN_START,
-    ['.'] = PN_LOCAL, ['%'] = PN_LOCAL, ['\''] = PN_LOCAL, ['&'] = PN_LOCAL, ['!'] = PN_LOCAL,
-    ['#'] = PN_LOCAL, ['$'] = PN_LOCAL, ['*'] = PN_LOCAL, ['/'] = PN_LOCAL, ['='] = PN_LOCAL,
-    ['?'] = PN_LOCAL, ['^'] = PN_LOCAL, ['~'] = PN_LOCAL,
+    /* RFC 5322 allows more; in notes and logs the rest stands between an address and a name. */
+    ['.'] = PN_LOCAL, ['%'] = PN_LOCAL, ['\''] = PN_LOCAL, ['^'] = PN_LOCAL, ['~'] = PN_LOCAL,
 };
 
 /* What stands for a finding, in the order of scan.pxd's Finding. */
