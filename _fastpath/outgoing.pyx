@@ -118,8 +118,6 @@ cdef class Outgoing(ServerSide):
         """What a statement changes in the session, from the moment it is sent."""
         if verdict.pin is not None and self.pin is None:
             self.pin = verdict.pin
-        if verdict.ddl:
-            self.ddl_sent = True
         if verdict.deallocate is not None and verdict.deallocate == b"*":
             self.statements.clear()
             self.link.prepared.clear()

@@ -39,7 +39,7 @@ cdef class RelayState:
     cdef dict statements               # client's prepared statements by name
     cdef dict portals
     cdef readonly bytes pin            # why the server connection stays ours, or None
-    cdef bint ddl_sent
+    cdef bint ddl_done                 # since the last ReadyForQuery outside a transaction
     cdef public dict watched           # statement number -> anything, told of in `finished`
     cdef public list finished
     cdef bytes approval                # id to name in the next intent

@@ -54,6 +54,7 @@ cdef class Settling(RelayState):
             verdict = portal.verdict
             self._keep(start, end)
             if kind != c"s":
+                self.ddl_done = self.ddl_done or verdict.ddl
                 self.finish_portal(
                     portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
                 )
@@ -67,6 +68,7 @@ cdef class Settling(RelayState):
             return self._broken("the server accepted what the gateway made it refuse")
         verdict = <Verdict>head.subject
         head.index += 1
+        self.ddl_done = self.ddl_done or verdict.ddl
         head.has_plan = False
         self._keep(start, end)
         self._end_copy()
@@ -202,8 +204,8 @@ cdef class Settling(RelayState):
         if head.mode != MODE_SKIP:
             self._keep(start, end)
         self._pop()
-        if self.link.transaction == c"I" and self.ddl_sent:
-            self.ddl_sent = False
+        if self.link.transaction == c"I" and self.ddl_done:
+            self.ddl_done = False
             self.events |= EVENT_DDL
         if self.portals and self.link.nothing_owed():
             self._end_portals()

@@ -22,7 +22,7 @@ from _fastpath.relay import Relay
 from _fastpath.statements import Verdict, VerdictCache
 
 IDLE, DECIDE, ATTACH, HOLD, JOURNAL, REFUSE, TERMINATE, VIOLATION, BACKLOG, STALE = range(10)
-EVENT_IDLE, EVENT_BROKEN = 1, 16
+EVENT_IDLE, EVENT_DDL, EVENT_BROKEN = 1, 2, 16
 PN = b"E\0\0\0\x0cC42501\0\0"
 
 
@@ -87,13 +87,13 @@ class Bench:
         self.relay = self.session()
         self.link = ServerLink()
 
-    def session(self) -> Relay:
+    def session(self, setup: bytes = b"") -> Relay:
         relay = Relay(
             self.journal,
             self.slots,
             self.counts,
             principal="agent",
-            setup=b"",
+            setup=setup,
             intent_prefix=b'{"v":1,"kind":"statement.intent"',
             result_prefix=b'{"v":1,"kind":"statement.result"',
             error_filter=lambda kind, payload: message(bytes([kind]), b"filtered"),
@@ -441,3 +441,14 @@ def test_pipeline_that_only_described_is_ended_for_a_hold(bench: Bench) -> None:
     assert kinds(bench.relay.take_server()) == b"S"
     assert bench.relay.from_server(ready()) is None
     assert bench.link.is_idle()
+
+
+def test_ddl_is_told_of_when_it_is_committed(bench: Bench) -> None:
+    """Goal: not at the ReadyForQuery of the setup that went ahead of it."""
+    bench.relay = bench.session(setup=b"SET ROLE x")
+    bench.allow(b"create", ddl=True)
+    bench.client(query(b"create"))
+    bench.relay.from_server(message(b"C", b"SET\0") + ready())
+    assert not bench.relay.events & EVENT_DDL
+    bench.relay.from_server(done(b"CREATE TABLE") + ready())
+    assert bench.relay.events & EVENT_DDL
