@@ -253,6 +253,13 @@ def _encode_enum(value: object, column: ColumnType) -> tuple[bytes, bytes]:
     return str(value).encode(), str(value).encode()
 
 
+def _array_element(text: bytes) -> bytes:
+    """Quote an element where array_out does."""
+    if text and text.upper() != b"NULL" and not re.search(rb'["\\{},\s]', text):
+        return text
+    return b'"' + re.sub(rb'(["\\])', rb"\\\1", text) + b'"'
+
+
 def encode_array(column: ColumnType, values: Sequence[object]) -> tuple[bytes, bytes]:
     """Return a one-dimensional array in both forms. Raises ValueError as `encode` does."""
     element = column.element
@@ -265,7 +272,7 @@ def encode_array(column: ColumnType, values: Sequence[object]) -> tuple[bytes, b
             binary += struct.pack(">i", -1)
         else:
             text, packed = encode(element, value)
-            texts.append(b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"')
+            texts.append(_array_element(text))
             binary += struct.pack(">i", len(packed)) + packed
     head = struct.pack(">iiI", 1 if values else 0, int(None in values), element.oid)
     if values:
