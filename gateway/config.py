@@ -37,6 +37,9 @@ class Listen:
     tls_key: Path | None = setting(
         kinds.optional_path(), "Private key in PEM that belongs to `tls_cert`.", default=""
     )
+    tls_client_ca: Path | None = setting(
+        kinds.optional_path(), "Authorities in PEM of client certificates (`cnf`).", default=""
+    )
     require_tls: bool = setting(
         kinds.boolean(),
         "Refuse logins without TLS, except from loopback and Unix sockets.",
@@ -250,6 +253,19 @@ class Issuer:
     )
     jwks_file: Path | None = setting(
         kinds.optional_path(), "Key set from a file instead of discovery.", default=""
+    )
+    authorized_parties: tuple[str, ...] = setting(
+        kinds.strings(),
+        "Clients (`azp` or `client_id`) whose tokens are taken; empty means all of the issuer's.",
+        default=[],
+    )
+    agent_claim: str = setting(
+        kinds.string(empty=False),
+        "Claim that names the agent. Who has one is a program: it holds no role of people.",
+        default="agent",
+    )
+    run_claim: str = setting(
+        kinds.string(empty=False), "Claim that names the run of an agent.", default="run_id"
     )
     required_claims: Mapping[str, object] = setting(
         kinds.claims(), "Claims that must be present with exactly these values.", default={}

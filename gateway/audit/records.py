@@ -21,7 +21,9 @@ def _names(text: str) -> frozenset[str]:
 
 
 # What says who: in every record that has a principal.
-WHO: Final = _names("principal issuer subject groups token_id token_expires agent run_id")
+WHO: Final = _names(
+    "principal issuer subject groups token_id token_expires gateway_token agent run_id actor"
+)
 # Where it happened.
 WHERE: Final = _names("gateway worker generation session trace client tls target role")
 ERROR: Final = _names("error sqlstate message reason")

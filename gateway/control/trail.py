@@ -101,6 +101,8 @@ def who_fields(principal: Principal) -> dict[str, Any]:
         "token_expires": principal.expires_at,
         "agent": principal.agent,
         "run_id": principal.run_id,
+        "gateway_token": principal.gateway_token,
+        "actor": principal.actor,
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.config import Issuer
 
 _NAME_MAX = 255
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _SECONDS_MAX = 2**40  # beyond any date a token means, and exact as a float
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -66,12 +67,50 @@ def check_required(claims: Mapping[str, Any], issuer: Issuer) -> None:
             refuse(f"required claim {name!r} is missing or different")
 
 
-def check_bearer(claims: Mapping[str, Any]) -> None:
-    """Refuse tokens that are not plain bearer tokens of one identity; raises TokenInvalid."""
-    if "cnf" in claims:
-        refuse("bound to a key (cnf), which a password cannot prove")
-    if "act" in claims:
-        refuse("delegated (act)")
+def check_party(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    """Check for whom the token was issued, where the operator names them; raises TokenInvalid."""
+    if not issuer.authorized_parties:
+        return
+    party = _optional(claims, "azp") or _optional(claims, "client_id")
+    if party not in issuer.authorized_parties:
+        refuse("issued to another client (azp, client_id)")
+
+
+def read_certificate(claims: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of the client certificate the token is bound to (RFC 8705), or None.
+
+    Raises TokenInvalid for a token that is bound to anything else: a key that nobody here can
+    ask to be proven is a key that a thief need not have.
+    """
+    if "cnf" not in claims:
+        return None
+    bound = claims["cnf"]
+    if not isinstance(bound, dict) or set(bound) != {"x5t#S256"}:
+        refuse("bound to a key (cnf) that is no certificate")
+    thumbprint = bound["x5t#S256"]
+    if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):
+        refuse("cnf holds no SHA-256")
+    return thumbprint
+
+
+def read_actor(claims: Mapping[str, Any], issuer: Issuer) -> tuple[str | None, tuple[str, ...]]:
+    """Return who acts for the subject (RFC 8693, `act`) and its groups; raises TokenInvalid.
+
+    The groups are inside `act`, under the same name. Without any, nothing is granted to the
+    actor, so nothing to both.
+    """
+    if "act" not in claims:
+        return None, ()
+    actor = claims["act"]
+    if not isinstance(actor, dict) or "act" in actor:
+        refuse("act is not one actor")
+    if actor.get("iss", issuer.issuer) != issuer.issuer:
+        refuse("the actor is of another issuer")
+    subject = _optional(actor, "sub")
+    if subject is None:
+        refuse("act has no sub")
+    groups = _groups(actor, issuer.groups_claim)
+    return subject, tuple(f"{issuer.id}:{name}" for name in groups)
 
 
 def read_principal(
@@ -84,6 +123,7 @@ def read_principal(
     subject = _optional(claims, "sub")
     if subject is None:
         refuse("sub is missing")
+    actor, actor_groups = read_actor(claims, issuer)
     return Principal(
         issuer_id=issuer.id,
         issuer=issuer.issuer,
@@ -92,9 +132,13 @@ def read_principal(
         token_id=_optional(claims, "jti") or token_digest,
         expires_at=_seconds(claims, "exp"),
         issued_at=_seconds(claims, "iat"),
-        agent=_optional(claims, "agent"),
-        run_id=_optional(claims, "run_id"),
+        agent=_optional(claims, issuer.agent_claim) or actor,
+        run_id=_optional(claims, issuer.run_claim),
+        actor=actor,
+        actor_issuer=None if actor is None else issuer.id,
+        actor_groups=actor_groups,
         key_id=key_id,
+        certificate=read_certificate(claims),
     )
 
 

@@ -113,7 +113,7 @@ class Verifier:
         rules.check_audience(claims, issuer)
         rules.check_time(claims, issuer, now)
         rules.check_required(claims, issuer)
-        rules.check_bearer(claims)
+        rules.check_party(claims, issuer)
         principal = rules.read_principal(
             claims, issuer, key_id=key.kid, token_digest=f"sha256:{digest}"
         )

@@ -87,7 +87,11 @@ class Bundle:
     def is_agent(self, principal: Principal) -> bool:
         """Tell whether the principal must never approve: in an agents' group, or in none."""
         groups = self.groups_of(principal)
-        return not groups or any(self.policy.groups[name].kind == "agent" for name in groups)
+        return (
+            principal.actor is not None
+            or not groups
+            or any(self.policy.groups[name].kind == "agent" for name in groups)
+        )
 
 
 def _broken(message: str) -> PolicyError:

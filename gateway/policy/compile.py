@@ -63,41 +63,47 @@ class TargetPolicy:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def rights(self, groups: Collection[str], requested: str = "") -> Rights | None:
+    def rights(
+        self,
+        groups: Collection[str],
+        requested: str = "",
+        actor_groups: Collection[str] | None = None,
+    ) -> Rights | None:
         """Return what members of `groups` hold here, or None when nothing is granted.
 
         `requested` "read" or "write" lowers the level; any other word asks for all there is.
+        With `actor_groups` somebody acts for them: what only one of the two is granted is
+        nobody's, and what is denied, held, limited or masked for one is so for both.
         """
         ceiling: Level = _CEILINGS.get(requested, "admin")
         policy = self.bundle.policy
-        grants = tuple(
-            rule
-            for grant in policy.grants
-            if grant.target == self.target and _applies(grant.to, groups)
-            if (rule := _grant_rule(grant, ceiling)) is not None
-        )
-        if not grants:
+        parties = [groups] if actor_groups is None else [groups, actor_groups]
+        held_by = [self._grants(party, ceiling) for party in parties]
+        if not all(held_by):
             return None
-        level = highest(_level_of(rule) for rule in grants)
+        grants = held_by[0]
+        levels = [highest(_level_of(rule) for rule in held) for held in held_by]
+        level = lowest(levels[0], levels[-1])
         denies = tuple(
             DenyRule(rule.id, rule.effects, _scope(rule))
             for rule in policy.denies
-            if self._concerns(rule, groups)
+            if self._concerns(rule, parties)
         )
         guards = tuple(
             GuardRule.of(rule, _scope(rule))
             for rule in policy.guards
-            if self._concerns(rule, groups)
+            if self._concerns(rule, parties)
         )
-        limits = tuple(rule.id for rule in policy.limits if self._concerns(rule, groups))
+        limits = tuple(rule.id for rule in policy.limits if self._concerns(rule, parties))
         active = [
             mask
             for mask in policy.masks
-            if _here(mask.target, self.target) and not _applies(mask.except_, groups)
+            if _here(mask.target, self.target)
+            and not all(_applies(mask.except_, party) for party in parties)
         ]
         masked, specs = Masking(self.catalog, self.bindings, active).build(self.exposures)
         rules = [[rule.id for rule in of_kind] for of_kind in (denies, guards)]
-        held = [[rule.id, rule.level, *rule.effects] for rule in grants]
+        held = [[[rule.id, rule.level, *rule.effects] for rule in of_one] for of_one in held_by]
         key = self._key(level, [held, *rules, limits], active)
         profile = Profile(
             key=key,
@@ -115,6 +121,7 @@ class TargetPolicy:
             level=level,
             profile=profile,
             grants=grants,
+            actor_grants=held_by[1] if len(held_by) > 1 else None,
             denies=denies,
             guards=guards,
             limits=limits,
@@ -136,8 +143,17 @@ class TargetPolicy:
             },
         )
 
-    def _concerns(self, rule: Deny | Guard | Limit, groups: Collection[str]) -> bool:
-        return _here(rule.target, self.target) and _applies(rule.to, groups)
+    def _grants(self, groups: Collection[str], ceiling: Level) -> tuple[GrantRule, ...]:
+        return tuple(
+            rule
+            for grant in self.bundle.policy.grants
+            if grant.target == self.target and _applies(grant.to, groups)
+            if (rule := _grant_rule(grant, ceiling)) is not None
+        )
+
+    def _concerns(self, rule: Deny | Guard | Limit, parties: Sequence[Collection[str]]) -> bool:
+        is_here = _here(rule.target, self.target)
+        return is_here and any(_applies(rule.to, groups) for groups in parties)
 
     def _key(self, level: Level, rules: Sequence[object], masks: list[Mask]) -> str:
         parts = [

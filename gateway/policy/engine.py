@@ -35,7 +35,7 @@ from gateway.sql.catalog import Catalog
 from gateway.sql.facts import StatementFacts
 
 RIGHTS_CACHED_MAX: Final = 4_096
-_RightsKey = tuple[str, frozenset[str], str]
+_RightsKey = tuple[str, frozenset[str], frozenset[str] | None, str]
 
 
 class Engine:
@@ -87,8 +87,11 @@ class Engine:
         Raises NotReady when the target is granted and its catalog is not loaded yet.
         """
         groups = self.bundle.groups_of(principal)
+        acting: frozenset[str] | None = None
+        if principal.actor is not None:
+            acting = self.bundle.groups_of(replace(principal, groups=principal.actor_groups))
         wish = requested if requested in {"read", "write"} else ""
-        key = (target, groups, wish)
+        key = (target, groups, acting, wish)
         if key in self._rights:
             return self._rights[key]
         compiled = self.targets.get(target)
@@ -98,7 +101,7 @@ class Engine:
             return None
         if len(self._rights) >= RIGHTS_CACHED_MAX:
             self._rights.clear()
-        self._rights[key] = compiled.rights(groups, wish)
+        self._rights[key] = compiled.rights(groups, wish, acting)
         return self._rights[key]
 
     def profile(self, principal: Principal, target: str, requested: str) -> Profile | None:
@@ -127,7 +130,7 @@ class Engine:
         local = self._local(request, rights, facts)
         if local is not None:
             return local
-        decision = decide(rights, facts, search_path=path)
+        decision = _decide_all(rights, facts, path)
         if decision.action == "deny" and (hidden := self._hidden(request, rights, path)):
             return replace(decision, error=error_to_wire(hidden), cache=_refusal_cache(request))
         if decision.action == "approve" and request.in_transaction:
@@ -138,13 +141,17 @@ class Engine:
         self, request: DecideRequest, rights: Rights, path: tuple[str, ...]
     ) -> ClientError | None:
         """Return the refusal for the first relation the principal may not see, if there is one."""
-        found = first_hidden(request.sql, self.targets[request.target].catalog, path, rights)
-        if found is None:
+        catalog = self.targets[request.target].catalog
+        for party in rights.parties():
+            found = first_hidden(request.sql, catalog, path, party)
+            if found is not None:
+                break
+        else:
             return None
         # What this transaction has created is in nobody's catalog yet. Said to all who may
         # create, whatever is there, so that it tells nothing.
         uncommitted = request.in_transaction and rights.level == "admin"
-        return hidden_relation(found, rights.grants, Namer(path), uncommitted=uncommitted)
+        return hidden_relation(found, party.grants, Namer(path), uncommitted=uncommitted)
 
     def _local(
         self, request: DecideRequest, rights: Rights, facts: tuple[StatementFacts, ...]
@@ -195,6 +202,15 @@ class Engine:
 def _refusal_cache(request: DecideRequest) -> Cache:
     # The words depend on the transaction, so they are kept only for outside of one.
     return "never" if request.in_transaction else "text"
+
+
+def _decide_all(
+    rights: Rights, facts: tuple[StatementFacts, ...], path: tuple[str, ...]
+) -> Decision:
+    """Decide for each party; the strictest holds. What is not the grants is equal in all."""
+    decisions = [decide(party, facts, search_path=path) for party in rights.parties()]
+    refused = (one for one in decisions if one.action == "deny" or one.shadow is not None)
+    return next(refused, decisions[0])
 
 
 def _held_in_transaction(decision: Decision) -> ClientError:

@@ -8,7 +8,7 @@ equal rights share one Rights and therefore one profile key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.policy.model import Approval, Guard, Mode, When
@@ -160,6 +160,8 @@ class Rights:
     level: Level
     profile: Profile
     grants: tuple[GrantRule, ...]
+    # Of who acts for the principal: every effect must be covered by these as well.
+    actor_grants: tuple[GrantRule, ...] | None = None
     denies: tuple[DenyRule, ...] = ()
     guards: tuple[GuardRule, ...] = ()
     limits: tuple[str, ...] = ()
@@ -169,3 +171,11 @@ class Rights:
     column_names: Mapping[ColumnRef, str] = field(default_factory=dict)
     # Masks of an enforced policy that fit no column of this database: see `compile`.
     unbound: tuple[str, ...] = ()
+
+    def parties(self) -> tuple[Rights, ...]:
+        """Return the rights that each party must hold alone: one, or two under delegation."""
+        if self.actor_grants is None:
+            return (self,)
+        return replace(self, actor_grants=None), replace(
+            self, grants=self.actor_grants, actor_grants=None
+        )

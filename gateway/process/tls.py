@@ -27,4 +27,12 @@ def build_server_context(listen: Listen) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         where = f"{listen.tls_cert}, {listen.tls_key}"
         raise ConfigError("listen.tls_cert", f"{where}: {error.strerror or error}") from error
+    if listen.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(listen.tls_client_ca)
+        except (OSError, ssl.SSLError) as error:
+            where = f"{listen.tls_client_ca}: {error.strerror or error}"
+            raise ConfigError("listen.tls_client_ca", where) from error
+        # A certificate proves nothing by itself; a token that is bound to one needs it.
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context

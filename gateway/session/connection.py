@@ -49,7 +49,7 @@ from gateway.protocol.messages import (
 )
 from gateway.protocol.settings import StartupSettings, screen_startup
 from gateway.session.login import Login
-from gateway.session.presenting import Presenting, choose
+from gateway.session.presenting import Presenting, check_certificate, choose, thumbprint
 from gateway.session.session import Session
 from gateway.session.worker import Worker
 from gateway.upstream.takeover import take_over
@@ -83,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         self._phase = Phase.PACKET
         self._asked: set[StartupKind] = set()
         self._tls = ""
+        self._certificate: str | None = None
         self._startup: StartupRequest
         self._screened: StartupSettings
         self._presenting: Presenting
@@ -178,7 +179,9 @@ class ClientConnection(asyncio.Protocol):
             self._leave()
             return
         self._transport = secured
-        self._tls = str(secured.get_extra_info("ssl_object").version())
+        tls = secured.get_extra_info("ssl_object")
+        self._tls = str(tls.version())
+        self._certificate = thumbprint(tls.getpeercert(binary_form=True))
         self._phase = Phase.PACKET
 
     def _on_startup(self, request: StartupRequest) -> None:
@@ -244,6 +247,7 @@ class ClientConnection(asyncio.Protocol):
             raise TokenInvalid(reason="not ASCII") from None
         principal = await self._worker.verify(token)
         self._principal = principal.key
+        check_certificate(principal, self._certificate)
         self._check_revoked(principal)
         login = await self._authorise(principal)
         pool = self._worker.pool(login.target, login.rights.profile.level)

@@ -92,6 +92,7 @@ class Login:
             groups=principal.groups,
             token_id=principal.token_id,
             token_expires=principal.expires_at,
+            gateway_token=principal.gateway_token,
             client=self.client,
             tls=self.tls,
             worker=context.worker_id,

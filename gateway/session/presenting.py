@@ -6,6 +6,8 @@ latter: by `-c postern.auth=oauth` in `options`, or the operator by `listen.auth
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import TokenInvalid
@@ -14,6 +16,7 @@ from gateway.protocol.messages import build_auth_cleartext, parse_password
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.policy.principal import Principal
 
 
 class Presenting(Protocol):
@@ -79,3 +82,18 @@ def find_discovery(config: Config) -> str:
 def choose(config: Config, asked: str) -> Presenting:
     """Return the way for a client that asked for `asked`, "" when it did not."""
     return AsBearer(config) if (asked or config.listen.auth) == "oauth" else AsPassword()
+
+
+def thumbprint(certificate: bytes | None) -> str | None:
+    """Return the SHA-256 of a DER certificate as `x5t#S256` writes it, None without one."""
+    if not certificate:
+        return None
+    digest = hashlib.sha256(certificate).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def check_certificate(principal: Principal, presented: str | None) -> None:
+    """Raise TokenInvalid when the token is bound to another certificate than the client has."""
+    if principal.certificate is not None and principal.certificate != presented:
+        why = "none was shown" if presented is None else "another was shown"
+        raise TokenInvalid(reason=f"bound to a client certificate, and {why}")

@@ -51,7 +51,14 @@ class RightsCache:
             self._rights.clear()
             self._caches.clear()
             self._generation = generation
-        key = (principal.key, principal.groups, target, requested)
+        key = (
+            principal.key,
+            principal.groups,
+            principal.actor,
+            principal.actor_groups,
+            target,
+            requested,
+        )
         if key in self._rights:
             return self._rights[key]
         wire = await self._analyzer.profile(principal.to_wire(), target, requested)

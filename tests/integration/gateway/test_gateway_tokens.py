@@ -128,6 +128,29 @@ def test_it_dies_with_its_parent_and_by_its_holder(own: GatewayProcess, which: s
     assert httpx.post(url, data={"token": "never.was.one"}).status_code == 200
 
 
+@pytest.mark.parametrize("way", ["claim", "exchange"])
+def test_an_agent_for_a_person_has_what_both_have(own: GatewayProcess, way: str) -> None:
+    """Goal: delegation, by `act` in the token or by an actor token at the exchange."""
+    update = "update sales.refunds set note = note where false returning 1"
+    email = "select email from sales.customers order by id limit 1"
+    person = own.mint("ann", ["trusted"])
+    query(own, person, update)
+    plain = query(own, person, email)
+    if way == "claim":
+        acting = {"act": {"sub": "bot", "groups": ["analysts"]}}
+        token = own.issuer().mint("ann", ["trusted"], 600, acting)
+    else:
+        bot = own.mint("bot", ["analysts"])
+        token = exchanged(own, person, actor_token=bot, actor_token_type=JWT)
+    assert query(own, token, email) != plain, "what is masked for the agent is masked"
+    with pytest.raises(psycopg.Error, match=r"PN30[13]"):
+        query(own, token, update)
+    (opened, *_) = own.audit("--kind", "session.opened", "--subject", "*ann")
+    assert (opened["actor"], opened["agent"]) == ("bot", "bot")
+    nobody = own.issuer().mint("ann", ["trusted"], 600, {"act": {"sub": "bot"}})
+    assert "PN103" in refused(own, nobody)
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [

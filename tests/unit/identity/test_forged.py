@@ -73,7 +73,20 @@ CLAIM_CASES: dict[str, dict[str, Any]] = {
     "iat in the future": {"iat": NOW + 31},
     "not yet valid": {"nbf": NOW + 31},
     "bound to a key": {"cnf": {"jkt": "x"}},
-    "delegated": {"act": {"sub": "agent"}},
+    "bound to a key and a certificate": {"cnf": {"x5t#S256": "A" * 43, "jkt": "x"}},
+    "bound to nothing": {"cnf": {}},
+    "bound to a short thumbprint": {"cnf": {"x5t#S256": "A" * 42}},
+    "bound to a padded thumbprint": {"cnf": {"x5t#S256": "A" * 43 + "="}},
+    "bound to a number": {"cnf": {"x5t#S256": 7}},
+    "cnf of the wrong type": {"cnf": "A" * 43},
+    "act of the wrong type": {"act": "agent"},
+    "act without sub": {"act": {}},
+    "act with an empty sub": {"act": {"sub": ""}},
+    "act with sub of the wrong type": {"act": {"sub": ["agent"]}},
+    "act of another issuer": {"act": {"sub": "agent", "iss": "https://other"}},
+    "act of an actor's actor": {"act": {"sub": "agent", "act": {"sub": "another"}}},
+    "act with groups of the wrong type": {"act": {"sub": "agent", "groups": {"a": 1}}},
+    "act with overage": {"act": {"sub": "agent", "hasgroups": True}},
 }
 
 

@@ -279,3 +279,49 @@ def test_required_claims(tmp_path: Path, claims: dict[str, Any], is_good: bool) 
     else:
         with pytest.raises(TokenInvalid):
             world.verifier.verify(token(payload(**claims)))
+
+
+def test_delegation_names_both(world: World) -> None:
+    """Goal: RFC 8693 `act`. The groups of the actor are its own, never the subject's."""
+    acting = {"sub": "bot-1", "groups": ["bots"]}
+    principal = world.verifier.verify(token(payload(groups=["people"], act=acting)))
+    assert (principal.subject, principal.groups) == ("agent-7", ("corp:people",))
+    assert (principal.actor, principal.actor_groups) == ("bot-1", ("corp:bots",))
+    assert principal.agent == "bot-1"
+    bare = world.verifier.verify(token(payload(act={"sub": "bot-1", "iss": ISS})))
+    assert (bare.actor, bare.actor_groups) == ("bot-1", ())
+
+
+def test_a_certificate_is_remembered(world: World) -> None:
+    bound = token(payload(cnf={"x5t#S256": "A" * 43}))
+    assert world.verifier.verify(bound).certificate == "A" * 43
+    assert world.verifier.verify(token()).certificate is None
+
+
+def test_agent_and_run_by_the_operators_claims(tmp_path: Path) -> None:
+    """Goal: the claims that GitHub and others have, without a change in the agent."""
+    issuer = make_issuer(agent_claim="workflow", run_claim="run")
+    verifier = World(tmp_path, issuer).verifier
+    claims = payload(workflow="deploy", run="77", agent="x", run_id="y")
+    principal = verifier.verify(token(claims))
+    assert (principal.agent, principal.run_id) == ("deploy", "77")
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_good"),
+    [
+        ({"azp": "app"}, True),
+        ({"client_id": "app"}, True),
+        ({"azp": "other"}, False),
+        ({"azp": "other", "client_id": "app"}, False),
+        ({}, False),
+        ({"azp": ["app"]}, False),
+    ],
+)
+def test_authorized_parties(tmp_path: Path, claims: dict[str, Any], is_good: bool) -> None:
+    verifier = World(tmp_path, make_issuer(authorized_parties=("app",))).verifier
+    if is_good:
+        assert verifier.verify(token(payload(**claims))).subject == "agent-7"
+        return
+    with pytest.raises(TokenInvalid):
+        verifier.verify(token(payload(**claims)))
