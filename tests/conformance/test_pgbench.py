@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import GatewayProcess
+from tests.support.sample import PGBENCH
 from tests.support.stands import Stand
 
 MODES = ["simple", "extended", "prepared"]
@@ -78,10 +79,7 @@ def emptied(each_stand: Stand) -> Iterator[Stand]:
         for name in ("accounts", "branches", "tellers", "history"):
             server.execute(f"alter table pgbench_{name} owner to pn_admin".encode())
         yield each_stand
-        server.execute("grant select on all tables in schema public to pn_read")
-        server.execute(
-            "grant select, insert, update, delete on all tables in schema public to pn_write"
-        )
+        server.execute(PGBENCH.encode())
 
 
 def test_initialise_as_admin(emptied: Stand) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.demo.postgres import Cluster, find_postgres
-from tests.support.sample import ROLES, SCHEMA
+from tests.support.sample import PGBENCH, ROLES, SCHEMA
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def sample_cluster(bin_dir: Path | None = None, **settings: str) -> Iterator[Clu
         cluster.launch()
         try:
             cluster.run_sql("create database orders")
-            cluster.run_sql(ROLES + SCHEMA, database="orders")
+            cluster.run_sql(ROLES + SCHEMA + PGBENCH, database="orders")
             yield cluster
         finally:
             cluster.stop()

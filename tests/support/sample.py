@@ -32,14 +32,6 @@ create table sales.profiles (
 );
 create table hr.people (id int primary key, name text, salary int);
 create table sales.scratch (id int primary key, word text, amount numeric(12,2));
-create table public.pgbench_branches (bid int primary key, bbalance int, filler char(88));
-create table public.pgbench_tellers (tid int primary key, bid int, tbalance int, filler char(84));
-create table public.pgbench_accounts (aid int primary key, bid int, abalance int, filler char(84));
-create table public.pgbench_history (
-    tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));
-insert into public.pgbench_branches values (1, 0);
-insert into public.pgbench_tellers select i, 1, 0 from generate_series(1, 10) i;
-insert into public.pgbench_accounts select i, 1, 0 from generate_series(1, 100000) i;
 create view sales.customer_names as select id, name from sales.customers;
 create view sales.customer_contacts as select id, email, phone from sales.customers;
 create table sales.events (at date not null, kind text, email text) partition by range (at);
@@ -61,14 +53,27 @@ insert into hr.people values (1, 'ann', 100000);
 insert into sales.events values ('2026-02-01', 'login', 'secret-event@mail.example');
 grant usage on schema sales to pn_read, pn_write, pn_admin;
 grant usage on schema hr to pn_admin;
-grant usage on schema public to pn_read, pn_write, pn_admin;
-grant select on all tables in schema public to pn_read;
-grant select, insert, update, delete on all tables in schema public to pn_write;
-grant all on all tables in schema public to pn_admin; grant all on schema public to pn_admin;
 grant select on all tables in schema sales to pn_read;
 grant select, insert, update, delete on all tables in schema sales to pn_write;
 grant all on all tables in schema sales to pn_admin; grant all on schema sales to pn_admin;
 grant usage on all sequences in schema sales to pn_write, pn_admin;
+"""
+
+PGBENCH = """
+drop table if exists public.pgbench_branches, public.pgbench_tellers, public.pgbench_accounts,
+    public.pgbench_history;
+create table public.pgbench_branches (bid int primary key, bbalance int, filler char(88));
+create table public.pgbench_tellers (tid int primary key, bid int, tbalance int, filler char(84));
+create table public.pgbench_accounts (aid int primary key, bid int, abalance int, filler char(84));
+create table public.pgbench_history (
+    tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));
+insert into public.pgbench_branches values (1, 0);
+insert into public.pgbench_tellers select i, 1, 0 from generate_series(1, 10) i;
+insert into public.pgbench_accounts select i, 1, 0 from generate_series(1, 100000) i;
+grant usage on schema public to pn_read, pn_write, pn_admin;
+grant select on all tables in schema public to pn_read;
+grant select, insert, update, delete on all tables in schema public to pn_write;
+grant all on all tables in schema public to pn_admin; grant all on schema public to pn_admin;
 """
 
 POLICY = """\
