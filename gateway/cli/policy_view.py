@@ -47,8 +47,11 @@ def print_explanation(found: Explanation) -> None:
         if statement.outputs:
             click.echo("")
             print_table(
-                ("OUTPUT", "VERDICT", "FROM", "MASK"),
-                [(o.name, o.verdict, o.sources, o.mask or "") for o in statement.outputs],
+                ("OUTPUT", "VERDICT", "FROM", "MASK", "EXAMPLE"),
+                [
+                    (o.name, o.verdict, o.sources, o.mask or "", " -> ".join(o.example or ()))
+                    for o in statement.outputs
+                ],
             )
         for use in statement.uses:
             click.echo(f"masked column used: {use}")

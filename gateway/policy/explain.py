@@ -17,11 +17,12 @@ from gateway.policy.decision import DecideRequest, Decision
 from gateway.policy.engine import Engine
 from gateway.policy.model import PolicyTest
 from gateway.policy.names import nearest
+from gateway.policy.preview import preview
 from gateway.policy.principal import Principal
 from gateway.policy.refusals import plain_name
 from gateway.policy.rights import Rights
 from gateway.sql.analyze import analyze
-from gateway.sql.facts import StatementFacts
+from gateway.sql.facts import Output, StatementFacts
 
 _LIFETIME_S: Final = 3_600.0
 
@@ -45,6 +46,7 @@ class OutputLine:
     verdict: str
     sources: tuple[str, ...]
     mask: str | None
+    example: tuple[str, str] | None = None  # a made value, and what the mask shows of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def _statement(
                 verdict=output.verdict,
                 sources=tuple(sorted(name(ref) for ref in output.sources)),
                 mask=_mask(rights, output.sources),
+                example=_example(rights, output),
             )
             for output in statement.outputs
         )
@@ -162,6 +165,17 @@ def _statement(
 def _mask(rights: Rights, sources: Iterable[Any]) -> str | None:
     masks = sorted({rights.masked[ref].mask_id for ref in sources if ref in rights.masked})
     return ",".join(masks) or None
+
+
+def _example(rights: Rights, output: Output) -> tuple[str, str] | None:
+    """Return an example where the column is shown masked; elsewhere it is not shown at all."""
+    if output.verdict != "direct" or len(output.sources) != 1:
+        return None
+    (source,) = output.sources
+    column = rights.masked.get(source)
+    if column is None or column.blocked:
+        return None
+    return preview(rights.profile.masks[column.index])
 
 
 def run_tests(engine: Engine, *, only: Container[str] | None = None) -> list[TestResult]:
