@@ -66,7 +66,7 @@ cdef class Portal:
     cdef readonly bytes name
     cdef readonly Prepared prepared
     cdef readonly Verdict verdict
-    cdef VerdictCache cache           # the cache it was bound under: another one means decide again
+    cdef VerdictCache cache           # it was bound under: another one means decide again
     cdef bytes formats                # result formats as on the wire, count included
     cdef MaskPlan plan
     cdef bint has_plan
