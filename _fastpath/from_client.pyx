@@ -84,7 +84,7 @@ cdef class ClientSide(Outgoing):
         verdict = self._verdict_for(data + pos, end - 1 - pos, NULL, 0)
         if verdict is None:
             return self._ask(data, pos, end - 1, b"", False)
-        if verdict.resets_role and self.link is not None and not self.link.nothing_owed():
+        if verdict.resets_role and self.link is not None and not self.link.owes_only_setup():
             return self._refuse_with("25001", "DISCARD ALL cannot run inside a transaction block")
         action = self._judge(verdict)
         if action != ACTION_NEXT:

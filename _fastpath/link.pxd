@@ -25,4 +25,5 @@ cdef class ServerLink:
     cdef bint passing_kept            # ... and goes to the client
 
     cdef bint nothing_owed(self) noexcept
+    cdef bint owes_only_setup(self) noexcept
     cpdef bint is_idle(self)

@@ -3,6 +3,7 @@
 It outlives the sessions that use it: prepared statements and settings stay on the server, so
 their bookkeeping stays here. Release rule: `is_idle()`, in one place.
 """
+from _fastpath.replies cimport MODE_SKIP, REPLY_QUERY, Expected
 
 
 cdef class ServerLink:
@@ -23,6 +24,18 @@ cdef class ServerLink:
             and not self.sync_pending
             and not self.copy_in
         )
+
+    cdef bint owes_only_setup(self) noexcept:
+        """Whether nothing but the gateway's own settings is on its way, outside of a transaction."""
+        cdef Py_ssize_t index
+        cdef Expected *entry
+        if self.transaction != c"I" or self.sync_pending or self.copy_in:
+            return False
+        for index in range(self.queue.count):
+            entry = self.queue.at(index)
+            if entry.kind != REPLY_QUERY or entry.mode != MODE_SKIP:
+                return False
+        return True
 
     cpdef bint is_idle(self):
         """Nothing owed, no transaction, no COPY, no open extended batch: another may use it."""

@@ -40,8 +40,16 @@ def find_functions(
             continue
         if info.kind != "a" and not info.accepts(count):
             continue
-        (builtin if info.schema == PG_CATALOG and info.oid < FIRST_USER_OID else user).append(info)
+        (builtin if _is_builtin(info) else user).append(info)
     return builtin, user
+
+
+def _is_builtin(info: FunctionInfo) -> bool:
+    if info.oid >= FIRST_USER_OID:
+        return False
+    return info.schema == PG_CATALOG or (
+        info.schema == "information_schema" and info.name in allowed.INFORMATION_SCHEMA
+    )
 
 
 def call(walk: Walk, schema: str, name: str, args: Sequence[Node], values: list[Value]) -> int:

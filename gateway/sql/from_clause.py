@@ -208,7 +208,7 @@ def _function(walk: Walk, scope: Scope, node: Node, visible: list[Item]) -> Item
     check_fields("RangeFunction", node, _RANGE_FUNCTION)
     alias, names = alias_of(node)
     inner = Scope(scope.parent, visible, scope.ctes, scope.windows)
-    calls_in = node["functions"]
+    calls_in = [single for entry in node["functions"] for single in _unnested(entry)]
     columns: list[Column] = []
     is_certain = True
     row = 0
@@ -234,6 +234,21 @@ def _function(walk: Walk, scope: Scope, node: Node, visible: list[Item]) -> Item
         columns += [("", Value(refs))] * (len(names) - len(columns))
     renamed = rename(tuple(columns), names)
     return Item(alias or name, renamed, index(renamed), row=row, is_certain=is_certain)
+
+
+def _unnested(entry: Node) -> list[Node]:
+    """Return `unnest(a, b)` as the two calls that PostgreSQL makes of it, anything else as it is."""
+    call_node = entry["List"]["items"][0]
+    body = call_node.get("FuncCall", {})
+    args = body.get("args", ())
+    if len(args) < 2 or string_list(body["funcname"]) != ["unnest"]:
+        return [entry]
+    if not body.keys() <= {"funcname", "args", "funcformat", "location"}:
+        refuse("unnest of several arrays takes no further clauses")
+    return [
+        {"List": {"items": [{"FuncCall": {**body, "args": [arg]}}, *entry["List"]["items"][1:]]}}
+        for arg in args
+    ]
 
 
 def _call_name(node: Node) -> str:

@@ -135,6 +135,14 @@ pg_settings_get_flags pg_char_to_encoding pg_encoding_max_length pg_filenode_rel
 pg_get_publication_tables
 """
 
+# Helpers of information_schema that drivers call by themselves: JDBC's getPrimaryKeys does.
+# SQL functions over their arguments and pg_catalog, with every name in them qualified.
+_INFORMATION_SCHEMA: Final = """
+_pg_char_max_length _pg_char_octet_length _pg_datetime_precision _pg_expandarray
+_pg_index_position _pg_interval_type _pg_numeric_precision _pg_numeric_precision_radix
+_pg_numeric_scale _pg_truetypid _pg_truetypmod
+"""
+
 # Sequence functions are effects on the sequence itself when its name is a constant.
 SEQUENCES: Final = {
     "nextval": "sequence.next",
@@ -175,12 +183,13 @@ PURE: Final = frozenset(
     )
     for name in family.split()
 )
+INFORMATION_SCHEMA: Final = frozenset(_INFORMATION_SCHEMA.split())
 ENVIRONMENT: Final = frozenset(_ENVIRONMENT.split())
 CATALOG: Final = frozenset(_CATALOG.split())
 AGGREGATES: Final = frozenset(_AGGREGATES.split())
 WINDOW: Final = frozenset(_WINDOW.split())
 SIZED: Final = frozenset(_SIZED.split())
-ALLOWED: Final = PURE | ENVIRONMENT | CATALOG | AGGREGATES | WINDOW | SIZED
+ALLOWED: Final = PURE | INFORMATION_SCHEMA | ENVIRONMENT | CATALOG | AGGREGATES | WINDOW | SIZED
 
 # Not allowed, and named precisely so that rules and records can tell them apart.
 _REFUSED: Final[tuple[tuple[str, str], ...]] = (
