@@ -23,12 +23,20 @@ def build_report(
 ) -> str:
     """The whole page, in Markdown."""
     names = [party.name for party in parties]
-    parts = ["# Macro benchmark", "", _notes(parties), "", _queries(names, samples)]
-    parts += ["", _connections(names, samples), "", _streams(names, samples)]
+    loads = {sample.load for sample in samples}
+    parts = ["# Macro benchmark", _notes(parties)]
+    if loads & set(MODES):
+        parts.append(_queries(names, samples))
+    if "connect" in loads:
+        parts.append(_connections(names, samples))
+    if loads & {"stream clear", "stream masked"}:
+        parts.append(_streams(names, samples))
     if calls:
-        parts += ["", _calls(names, calls)]
-    parts += ["", _stalls(stalls), "", "## Machine", "", "```text", machine.rstrip(), "```", ""]
-    return "\n".join(parts)
+        parts.append(_calls(names, calls))
+    if stalls:
+        parts.append(_stalls(stalls))
+    parts += ["## Machine", f"```text\n{machine.rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
 
 
 def _notes(parties: Sequence[Party]) -> str:
@@ -101,26 +109,28 @@ def _calls(names: Sequence[str], calls: dict[str, dict[str, dict[str, float]]]) 
 
 def _stalls(stalls: dict[str, list[Stall]]) -> str:
     rows = [
-        [name, item.attack, f"{item.probes}", f"{item.p50_ms}", f"{item.p99_ms}",
-         f"{item.max_ms}", f"{item.attacks}", item.answer.replace("|", "/")]
+        [name, item.attack, item.probes, item.p50_ms, item.p99_ms, item.max_ms, item.attacks,
+         _worker_ms(item, items[0]), item.answer.replace("|", "/")]
         for name, items in stalls.items() for item in items
     ]  # fmt: skip
-    head = [
-        "party",
-        "another client sends",
-        "probes",
-        "p50 ms",
-        "p99 ms",
-        "max ms",
-        "sent",
-        "answer",
-    ]
+    head = ["party", "another client sends", "probes", "p50 ms", "p99 ms", "max ms", "sent",
+            "worker CPU ms each", "answer"]  # fmt: skip
     note = (
         "\n\nOne probe every 5 ms; the attacker sends one statement every 50 ms, unpaced as fast as"
         " it is answered. With few CPUs the attack's own work competes with the prober: compare"
-        " with the rows of the server alone, which parses what Postern refuses."
+        " with the rows of the server alone, which parses what Postern refuses. The worker's CPU"
+        " per hostile statement bounds the stall that is the worker's fault, however busy the"
+        " machine."
     )
     return "## What a hostile statement costs another client\n\n" + _table(head, rows) + note
+
+
+def _worker_ms(item: Stall, quiet: Stall) -> str:
+    """The workers' CPU per attack, less what the probes cost them."""
+    if not item.attacks or not item.worker_cpu_s:
+        return ""
+    probing_s = item.probes * quiet.worker_cpu_s / quiet.probes
+    return f"{max(item.worker_cpu_s - probing_s, 0) * 1e3 / item.attacks:.2f}"
 
 
 def _by_party(samples: Sequence[Sample], load: str) -> dict[str, list[Sample]]:

@@ -21,6 +21,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from bench.macro.account import name_of, running_s
 from bench.macro.parties import ROOT, Party
 
 PERIOD_S = 0.005
@@ -52,6 +53,7 @@ class Stall:
     max_ms: float
     attacks: int
     answer: str
+    worker_cpu_s: float  # of all workers together; 0 for a party without workers
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,15 +61,19 @@ class Stall:
 
 def measure(party: Party, attack: str, seconds: float) -> Stall:
     """Probe for `seconds` while the attacker does its worst."""
+    workers = [pid for pid in party.pids() if party.name == "postern" and "worker" in name_of(pid)]
+    before = sum(map(running_s, workers))
     with _attacker(party, attack) as attacker:
         latencies = sorted(_probe(party, seconds))
+    used_s = sum(map(running_s, workers)) - before
     told = attacker.stdout.read() if attacker is not None and attacker.stdout else ""
     count, _, answer = told.strip().partition(" ")
 
     def at(part: float) -> float:
         return round(latencies[min(int(len(latencies) * part), len(latencies) - 1)] * 1e3, 2)
 
-    return Stall(attack, len(latencies), at(0.5), at(0.99), at(1.0), int(count or 0), answer)
+    times = (at(0.5), at(0.99), at(1.0))
+    return Stall(attack, len(latencies), *times, int(count or 0), answer, used_s)
 
 
 def _probe(party: Party, seconds: float) -> Iterator[float]:

@@ -73,7 +73,7 @@ class Story:
         self._connection.add_notice_handler(
             lambda notice: self._notices.put(f"NOTICE  {notice.message_primary}")
         )
-        row = self._connection.execute("SELECT 'refund-bot'").fetchone()
+        row = self._connection.execute("SHOW postern.whoami").fetchone()
         _expect(row is not None and AGENT[0] in row[0], "whoami names the agent")
         screen.gets(f"a session as {AGENT[0]} of the group {AGENT[1]}")
         screen.why("Its password is an OIDC token; the database's own it never sees.")
