@@ -29,6 +29,8 @@ cdef class Journal:
     cdef void put_int(self, int64_t value) noexcept nogil
     # Publish. 0, or -1 when the record was cut to its reservation: refuse the statement then.
     cdef int commit(self) noexcept nogil
+    # Whether all records before a ring position are on the disk.
+    cdef bint is_durable(self, uint64_t position) noexcept nogil
     # Forget the open record; nothing of it was or becomes visible.
     cdef void abandon(self) noexcept nogil
 

@@ -255,6 +255,10 @@ cdef class Journal:
         pn_store(self.base + AT_SEQUENCE_NEXT, self.sequence_next)
         return JOURNAL_FULL if self.is_cut else JOURNAL_OK
 
+    cdef bint is_durable(self, uint64_t position) noexcept nogil:
+        # The consumer gives space back only after its flush.
+        return pn_load(self.base + AT_TAIL) >= position
+
     cdef void abandon(self) noexcept nogil:
         self.cursor = NULL
 

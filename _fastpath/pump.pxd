@@ -1,3 +1,4 @@
+from _fastpath.commit cimport CommitGate, CommitMark
 from _fastpath.link cimport ServerLink
 from _fastpath.plainsocket cimport Receiver
 from _fastpath.relay cimport Relay
@@ -21,6 +22,8 @@ cdef class Pump(Receiver):
     cdef public PoolGate gate
     cdef public object task           # what takes time at the moment, or None
     cdef public bint ended
+    cdef public CommitGate commit     # None when what is in the journal may leave at once
+    cdef CommitMark mark
 
     cdef int _send_server(self) except -1
     cdef int _send_client(self) except -1

@@ -1,6 +1,7 @@
 import asyncio
 from typing import Any
 
+from _fastpath.commit import CommitGate
 from _fastpath.link import ServerLink
 from _fastpath.plainsocket import Receiver
 from _fastpath.relay import Relay
@@ -24,5 +25,6 @@ class Pump(Receiver):
     gate: PoolGate
     task: asyncio.Task[None] | None
     ended: bool
+    commit: CommitGate | None
     def flush(self) -> None: ...
     def pump(self) -> None: ...

@@ -5,6 +5,7 @@ Nothing here decides or waits. Whatever is not the plain course of a statement i
 between transactions as long as nobody waits for one: it is taken away when somebody does
 (`gateway.upstream.pool`), so an uncontended statement touches no pool at all.
 """
+from _fastpath.commit cimport CommitMark
 from _fastpath.outgoing cimport ACTION_IDLE
 from _fastpath.link cimport ServerLink
 from _fastpath.plainsocket cimport Receiver, write_to
@@ -71,6 +72,12 @@ cdef class Pump(Receiver):
     cdef int _send_server(self) except -1:
         cdef bytes out = self.relay.take_server()
         if out is not None and self.server is not None:
+            if self.commit is not None:
+                if self.mark is None:
+                    self.mark = CommitMark()
+                return self.commit.send(
+                    self, self.server.transport, out, self.mark, self.relay.statement_count
+                )
             write_to(self.server.transport, out)
         return 0
 

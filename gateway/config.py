@@ -300,9 +300,10 @@ class Audit:
     """How much an audit record must survive before its statement runs."""
 
     durability: str = setting(
-        kinds.choice("journal"),
+        kinds.choice("journal", "group"),
         "`journal`: records survive the loss of any process; they are on disk some milliseconds "
-        "later.",
+        "later. `group`: a statement is forwarded once its intent is on the disk, and so survives "
+        "the loss of the host; it waits for a flush that all waiting statements share.",
         default="journal",
     )
 

@@ -74,6 +74,7 @@ SEGMENT_BYTES_MAX: Final = 64 << 20
 SEGMENT_AGE_S_MAX: Final = 3_600.0
 CHECKPOINT_S: Final = 10.0
 WRITER_SYNC_S: Final = 0.010  # no record is older before it is on the disk, if the disk can
+COMMIT_WAIT_S: Final = 5.0  # for the flush that durability "group" waits for; twice it at most
 DISK_WARN_SHARE: Final = 0.90
 DISK_REFUSE_SHARE: Final = 0.97
 

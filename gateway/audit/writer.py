@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from gateway.audit.signing import (
     load_or_make_key,
     sign_line,
 )
+from gateway.audit.wake import WriterWaits
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.logs import get_logger
 
@@ -54,13 +54,9 @@ class WriterSettings:
     checkpoint_s: float = limits.CHECKPOINT_S
     batch_bytes_max: int = 512 << 10
     sync_s: float = limits.WRITER_SYNC_S
+    is_group: bool = False  # producers wait for the flush: wake them, and be woken by them
     disk_warn_share: float = limits.DISK_WARN_SHARE
     disk_refuse_share: float = limits.DISK_REFUSE_SHARE
-
-
-def _pause(seconds: float) -> None:
-    if seconds > 0:
-        select.select((), (), (), seconds)
 
 
 class AuditWriter:
@@ -90,6 +86,7 @@ class AuditWriter:
         self._is_dirty = False
         self._must_reopen = False
         self._rings_due = self._disk_due = self._index_due = self._retry_due = 0.0
+        self._waits = WriterWaits(data_dir, is_group=self._settings.is_group)
         self._lock_fd = -1
 
     def open(self, heartbeat: Callable[[], None] = lambda: None) -> None:
@@ -129,12 +126,12 @@ class AuditWriter:
                 heartbeat()
                 began = self._clock.monotonic()
                 if not self.run_once():
-                    _pause(_IDLE_S)
+                    self._waits.pause(_IDLE_S)
                 elif not self._is_behind():
                     # One flush for all that came meanwhile: what a pass costs is per pass. What
                     # comes now waits for the pause, the next pass and its flush.
                     took = self._clock.monotonic() - began
-                    _pause(self._settings.sync_s - 2 * took)
+                    self._waits.pause(self._settings.sync_s - 2 * took)
         finally:
             self.close()
 
@@ -322,6 +319,7 @@ class AuditWriter:
         metrics.observe(metrics.AUDIT_SYNC, self._synced_at - began)
         for reader in self._read:
             reader.release()
+            self._waits.tell(Path(reader.path))
         self._read.clear()
 
     def _rewind(self) -> None:
@@ -392,5 +390,6 @@ class AuditWriter:
         finally:
             self._index.close()
             self._segments.close_file()
+            self._waits.close()
             os.close(self._lock_fd)
             self._lock_fd = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from gateway.audit.writer import AuditWriter
+from gateway.audit.writer import AuditWriter, WriterSettings
 from gateway.process.child import ChildContext
 
 
@@ -17,4 +17,6 @@ def writer_main(context: ChildContext) -> None:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    AuditWriter(context.data_dir).run(lambda: stopping, lambda: context.epochs.beat(context.slot))
+    settings = WriterSettings(is_group=context.config.audit.durability == "group")
+    writer = AuditWriter(context.data_dir, settings)
+    writer.run(lambda: stopping, lambda: context.epochs.beat(context.slot))

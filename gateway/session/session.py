@@ -44,6 +44,7 @@ class Session(Pump):
         self.worker = worker
         self.login = login
         self.transport = transport
+        self.commit = worker.commit.gate if worker.commit is not None else None
         self.pool = self.gate = worker.pool(login.target, login.rights.profile.level)
         self.asked: dict[str, str] = {}  # postern.reason and the like, set by the client
         self.draining = False

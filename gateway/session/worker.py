@@ -24,6 +24,7 @@ from gateway.limits import JOURNAL_BYTES
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
+from gateway.session.commit import GroupCommit
 from gateway.session.context import WorkerContext
 from gateway.session.counting import CacheCounts, make_counts
 from gateway.session.known_tokens import KnownTokens
@@ -51,6 +52,9 @@ class Worker:
         self.epochs = context.epochs
         self.journal = Journal(str(context.journal_path), JOURNAL_BYTES)
         self.recorder = Recorder(self.journal)
+        self.commit: GroupCommit | None = None
+        if self.config.audit.durability == "group":
+            self.commit = GroupCommit(self.journal, context.data_dir)
         self.counts = make_counts()
         self.cache_counts = CacheCounts()
         self.analyzer = AnalyzerClient.for_gateway(context.data_dir, self.config.workers.analyzers)
@@ -147,6 +151,8 @@ class Worker:
             pool.close()
         self.analyzer.close()
         self.control.close()
+        if self.commit is not None:
+            self.commit.close()
 
     @property
     def pools(self) -> list[Pool]:

@@ -167,7 +167,7 @@ def test_a_variable_reaches_a_target_whose_name_has_a_dash(tmp_path: Path) -> No
         ("[store]\nurl = 'mysql://x'", 2, "store.url: expected a URL starting with postgresql"),
         ("[store]\nurl = 'postgresql://x'", 2, "store.url: only the embedded store"),
         ("[pool]\nmode = 'session'", 2, "pool.mode: expected one of transaction"),
-        ("[audit]\ndurability = 'group'", 2, "audit.durability: expected one of journal"),
+        ("[audit]\ndurability = 'hope'", 2, "audit.durability: expected one of journal, group"),
         ("[pool\n", 1, "Expected ']'"),
         ("a = 1\na = 2", 2, "Cannot overwrite a value"),
     ],
