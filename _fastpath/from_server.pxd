@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t
 from _fastpath.copyout cimport CopyOut
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.replies cimport Expected
+from _fastpath.rowstream cimport RowStream
 from _fastpath.settling cimport Settling
 from _fastpath.statements cimport Portal, Verdict
 
@@ -10,6 +11,7 @@ from _fastpath.statements cimport Portal, Verdict
 cdef class ServerSide(Settling):
     cdef bint copying                 # CopyOutResponse came, CopyDone did not
     cdef CopyOut copy_mask            # masks the COPY at hand, None where nothing is masked
+    cdef RowStream row_mask           # masks the huge row at hand
     cpdef bytes from_server(self, bytes data)
     cdef int _message(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1
     cdef Py_ssize_t _rows(self, Py_ssize_t pos, Py_ssize_t size) except -2
@@ -17,6 +19,7 @@ cdef class ServerSide(Settling):
     cdef int _row_description(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _no_data(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _copy_begins(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int _feed_row(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _feed_copy(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _plan_copy(self, Verdict verdict, int index, Py_ssize_t start, Py_ssize_t end) except -1
     cdef bytes _join(self, bytes data)

@@ -16,6 +16,7 @@ from _fastpath.replies cimport (
 )
 from _fastpath.settling cimport Settling
 from _fastpath.datarow cimport MaskPlan
+from _fastpath.rowstream cimport RowStream
 from _fastpath.statements cimport Portal, Prepared, Verdict
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
@@ -26,6 +27,7 @@ cdef enum:
     FRAME_SIZE_MAX = 0x40000000       # PostgreSQL's own bound of 1 GB
     # What is held until it is complete: a masked row, a description, an error.
     HELD_SIZE_MAX = 0x8000000
+    ROW_STREAMED_MIN = 0x40000
     BACKLOG_RESUME = 1024
 
 
@@ -92,6 +94,8 @@ cdef class ServerSide(Settling):
                 wanted = self.link.passing if self.link.passing < size - pos else size - pos
                 if self.link.passing_kept:
                     self._keep(pos, pos + wanted)
+                elif self.row_mask is not None:
+                    self._feed_row(pos, pos + wanted)
                 elif self.copy_mask is not None:
                     self._feed_copy(pos, pos + wanted)
                 self.link.passing -= wanted
@@ -127,17 +131,24 @@ cdef class ServerSide(Settling):
         """Start to stream an incomplete message whose content nobody looks at: 1 when done."""
         cdef Expected *head = self.link.queue.head()
         cdef uint8_t kind = self._data[pos]
+        cdef Py_ssize_t size = load_be32(self._data + pos + 1) - 4
+        cdef MaskPlan plan = None
         if head == NULL or head.mode != MODE_FORWARD:
             return 0
         if kind == c"D":
-            if self._plan_of(head) is not None or not head.has_plan:
+            if head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY:
+                return 0
+            plan = self._plan_of(head)
+            # A row that a few reads complete is cheaper to mask as a whole.
+            if not head.has_plan or (plan is not None and size < ROW_STREAMED_MIN):
                 return 0
             head.rows += 1
         elif kind != c"d" or not self.copying:
             return 0
-        head.bytes += load_be32(self._data + pos + 1) - 4
-        self.link.passing = load_be32(self._data + pos + 1) - 4
-        self.link.passing_kept = kind == c"D" or self.copy_mask is None
+        head.bytes += size
+        self.link.passing = size
+        self.row_mask = RowStream(plan, size) if plan is not None else None
+        self.link.passing_kept = plan is None if kind == c"D" else self.copy_mask is None
         if self.link.passing_kept:
             self._keep(pos, pos + HEADER_SIZE)
         return 1
@@ -239,6 +250,17 @@ cdef class ServerSide(Settling):
         self.copying = False
         self.copy_mask = None
         return self._keep(start, end)
+
+    cdef int _feed_row(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Mask a part of a huge row."""
+        self._flush_kept()
+        try:
+            self.row_mask.feed(self._data + start, end - start, self.to_client)
+        except FrameError as error:
+            return self._broken(f"the server sent a malformed row: {error}")
+        if end - start == self.link.passing:
+            self.row_mask = None
+        return 0
 
     cdef int _feed_copy(self, Py_ssize_t start, Py_ssize_t end) except -1:
         """Mask a part of COPY's rows; the masked rows that it completes go to the client."""
