@@ -10,6 +10,9 @@ cdef class ClientSide(Outgoing):
     cdef int _query(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int _parse(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int _bind(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
+    cdef int _judge_bind(
+        self, Prepared prepared, const uint8_t *binds, Py_ssize_t size) except -1
+    cdef int _end_portal(self, bytes name) except -1
     cdef int _forward_bind(self, const uint8_t *data, Py_ssize_t portal_end,
                            Py_ssize_t name_end, Py_ssize_t end, Portal portal) except -1
     cdef int _describe(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1

@@ -236,7 +236,6 @@ cdef class ClientSide(Outgoing):
         cdef Py_ssize_t name_end = -1 if portal_end < 0 else string_end(data, portal_end + 1, end)
         cdef Py_ssize_t values_end
         cdef Prepared prepared
-        cdef Verdict verdict
         cdef Portal portal
         cdef int action
         values_end = -1 if name_end < 0 else bind_values_end(data, name_end + 1, end)
@@ -247,6 +246,36 @@ cdef class ClientSide(Outgoing):
             shown = show(text(data, portal_end + 1, name_end))
             return self._refuse_with("26000", f'prepared statement "{shown}" does not exist')
         prepared = <Prepared>found
+        action = self._judge_bind(prepared, data + name_end + 1, values_end - name_end - 1)
+        if action != ACTION_NEXT:
+            return action
+        portal = Portal.__new__(Portal)
+        portal.name = text(data, pos, portal_end)
+        portal.prepared = prepared
+        portal.verdict = prepared.verdict
+        portal.cache = self.cache
+        portal.formats = text(data, values_end, end)
+        portal.has_plan = not self.cache.has_masks
+        portal.started_ns = now_ns()
+        portal.statement = self.write_intent(
+            portal.verdict, <const uint8_t *><char *>prepared.sql, len(prepared.sql), True,
+            data + name_end + 1, values_end - name_end - 1
+        )
+        if portal.statement <= 0:
+            return ACTION_JOURNAL if portal.statement == 0 else self._unrecorded()
+        self._ensure(prepared)
+        self._forward_bind(data, portal_end, name_end, end, portal)
+        self._end_portal(portal.name)
+        self.portals[portal.name] = portal
+        self._started(portal.statement)
+        return ACTION_NEXT
+
+    cdef int _judge_bind(
+        self, Prepared prepared, const uint8_t *binds, Py_ssize_t size
+    ) except -1:
+        """What stands between a prepared statement and its execution with these parameters."""
+        cdef Verdict verdict
+        cdef int action
         if self._is_stale():
             return ACTION_STALE
         if self.given is not None or prepared.cache is not self.cache:
@@ -258,7 +287,7 @@ cdef class ClientSide(Outgoing):
         if action != ACTION_NEXT:
             self.asked_sql = prepared.sql
             self.asked_types = prepared.types
-            self.asked_binds = text(data, name_end + 1, values_end)
+            self.asked_binds = text(binds, 0, size)
             self.asked_extended = True
             return action
         if verdict.resets_role:
@@ -267,29 +296,17 @@ cdef class ClientSide(Outgoing):
             return self._refuse_with("0A000", "DEALLOCATE is served as a simple query or as Close")
         if len(self.portals) >= PORTALS_MAX:
             return self._refuse_with("53400", "too many portals in one session")
-        portal = Portal.__new__(Portal)
-        portal.name = text(data, pos, portal_end)
-        portal.prepared = prepared
-        portal.verdict = verdict
-        portal.cache = self.cache
-        portal.formats = text(data, values_end, end)
-        portal.has_plan = not self.cache.has_masks
-        portal.started_ns = now_ns()
-        portal.statement = self.write_intent(
-            verdict, <const uint8_t *><char *>prepared.sql, len(prepared.sql), True,
-            data + name_end + 1, values_end - name_end - 1
-        )
-        if portal.statement <= 0:
-            return ACTION_JOURNAL if portal.statement == 0 else self._unrecorded()
-        self._ensure(prepared)
-        self._forward_bind(data, portal_end, name_end, end, portal)
-        replaced = self.portals.get(portal.name)
-        if replaced is not None:
-            self.finish_portal(<Portal>replaced, b"suspended" if (<Portal>replaced).rows else (
-                b"skipped"), NULL, 0, NULL)
-        self.portals[portal.name] = portal
-        self._started(portal.statement)
         return ACTION_NEXT
+
+    cdef int _end_portal(self, bytes name) except -1:
+        """A portal that is closed or bound anew: its record ends here, if it has not yet."""
+        cdef Portal portal
+        found = self.portals.pop(name, None)
+        if found is None:
+            return 0
+        portal = <Portal>found
+        outcome = b"suspended" if portal.rows else b"skipped"
+        return self.finish_portal(portal, outcome, NULL, 0, NULL)
 
     cdef int _forward_bind(self, const uint8_t *data, Py_ssize_t portal_end,
                            Py_ssize_t name_end, Py_ssize_t end, Portal portal) except -1:
@@ -399,10 +416,7 @@ cdef class ClientSide(Outgoing):
             return self._local(CLOSE_COMPLETE)
         if data[pos] != c"P":
             return self._violation("Close is malformed")
-        found = self.portals.pop(name, None)
-        if found is not None:
-            self.finish_portal(<Portal>found, b"suspended" if (<Portal>found).rows else (
-                b"skipped"), NULL, 0, NULL)
+        self._end_portal(name)
         if self.link is None:
             return self._local(CLOSE_COMPLETE)
         self._forward()

@@ -20,21 +20,17 @@ cdef enum RelayAction:
 
 cdef class Outgoing(ServerSide):
     cdef bytes input
-    cdef Py_ssize_t pos               # next message of `input`
-    cdef Py_ssize_t end               # end of the message being handled
-    cdef Py_ssize_t span_from         # verbatim bytes of `input` on their way to the server
-    cdef Py_ssize_t span_to
+    cdef Py_ssize_t pos, end          # the message of `input` that is next, or being handled
+    cdef Py_ssize_t span_from, span_to    # verbatim bytes of `input` on their way to the server
     cdef list pieces                  # a message larger than its reads
-    cdef Py_ssize_t pieces_size
-    cdef Py_ssize_t need
+    cdef Py_ssize_t pieces_size, need
     cdef bint discarding              # after a refusal: until Sync
-    cdef bint granted                 # the message at `pos` was approved
+    cdef bint granted                 # the message at `pos` was approved, as `grant_token`
     cdef object grant_token
     cdef int64_t revocation_seen
     cdef Verdict given                # answer to ACTION_DECIDE, used once
     cdef readonly Verdict verdict
-    cdef readonly bytes asked_sql
-    cdef readonly bytes asked_types
+    cdef readonly bytes asked_sql, asked_types
     cdef readonly bytes asked_binds   # parameters of a held Bind: formats and values
     cdef readonly bint asked_extended
 

@@ -43,8 +43,7 @@ cdef class RelayState:
     cdef public dict watched           # statement number -> anything, told of in `finished`
     cdef public list finished
     cdef bytes approval                # id to name in the next intent
-    # Plan of the head Query's current result.
-    cdef MaskPlan query_plan
+    cdef MaskPlan query_plan           # of the head Query's current result
 
     cdef int64_t write_intent(
         self, Verdict verdict, const uint8_t *sql, Py_ssize_t sql_size, bint extended,
@@ -52,12 +51,9 @@ cdef class RelayState:
     )
     cdef int write_result(
         self, int64_t statement, bytes outcome, const uint8_t *tag, Py_ssize_t tag_size,
-        const uint8_t *sqlstate, int64_t rows, int64_t size, int64_t started_ns
-    ) except -1
-    cdef int finish_portal(
-        self, Portal portal, bytes outcome, const uint8_t *tag, Py_ssize_t tag_size,
-        const uint8_t *sqlstate
-    ) except -1
+        const uint8_t *sqlstate, int64_t rows, int64_t size, int64_t started_ns) except -1
+    cdef int finish_portal(self, Portal portal, bytes outcome, const uint8_t *tag,
+                           Py_ssize_t tag_size, const uint8_t *sqlstate) except -1
 
 
 cdef int64_t now_ns() noexcept nogil

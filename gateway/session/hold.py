@@ -68,7 +68,7 @@ async def hold_statement(session: Session) -> None:
 async def _consume(session: Session, ticket: Ticket) -> bool:
     """Take the approval. A cancel meanwhile must not leave it taken and unused."""
     approvals = session.worker.approvals
-    taking = asyncio.ensure_future(approvals.consume(ticket))
+    taking = session.worker.spawn(approvals.consume(ticket), f"consume-{ticket.id}")
 
     async def give_up() -> None:
         if await taking:

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from _fastpath.journal import Journal
 from gateway.approvals.client import ApprovalClient
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.session.login import Login
     from gateway.session.session import Session
 
+T = TypeVar("T")
 _CONTROL_TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Worker:
         self.is_empty = asyncio.Event()  # set whenever the last session has ended
         self.logins_in_progress = 0
         self._pools: dict[tuple[str, Level], Pool] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def pool(self, target: Target, level: Level) -> Pool:
         """The pool of server connections for `target` at `level`."""
@@ -112,7 +113,7 @@ class Worker:
             except UnknownKey as error:
                 raise TokenInvalid(reason=f"unknown key: {error}") from error
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run `coroutine` as a task of this worker; a failure is logged, never lost."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
@@ -165,7 +166,7 @@ class Worker:
         except ChannelError as error:
             log.debug("control did not take %s: %s", message.get("op"), error)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task %s failed", task.get_name(), exc_info=error)
