@@ -224,6 +224,9 @@ def _output(
     if not masked:
         return CLEAR
     columns = [rights.masked[ref] for ref in masked]
+    if output.verdict == "derived" and all("expression" in column.uses for column in columns):
+        found.masks.update(dict.fromkeys(column.mask_id for column in columns))
+        return CLEAR
     if output.verdict != "direct" or len(output.sources) != 1:
         found.hard.append(refusals.masked_use(rights, masked[0], "expression", namer, statement))
         return CLEAR
@@ -237,8 +240,10 @@ def _output(
 def _uses(rights: Rights, statement: StatementFacts, namer: Namer, found: _Findings) -> None:
     for use in statement.uses:
         column: MaskedColumn | None = rights.masked.get(use.column)
-        if column is not None:
-            found.masks[column.mask_id] = None
+        if column is None:
+            continue
+        found.masks[column.mask_id] = None
+        if use.place not in column.uses:
             found.hard.append(refusals.masked_use(rights, use.column, use.place, namer, statement))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.policy.maskfit import Fit, fit_mask, strictness
 from gateway.policy.model import Mask
@@ -40,6 +41,25 @@ class Bindings:
         sealed = frozenset[int]().union(*self.sealed.values())
         columns = frozenset[ColumnRef]().union(*self.columns.values())
         return columns | frozenset(ref for oid in sealed for ref in columns_of(catalog, oid))
+
+
+_EQUALITY: Final = frozenset({"equality"})
+_PREDICATE: Final = _EQUALITY | {"where", "join"}
+_DERIVED: Final = frozenset(
+    "expression aggregate window group order distinct returning function".split()
+)
+_PREDICATES: Final = {"deny": frozenset[str](), "equality": _EQUALITY, "allow": _PREDICATE}
+
+
+def allowed_uses(masks: Iterable[Mask]) -> frozenset[str]:
+    """Return the places where all of `masks` let their columns be used."""
+    return frozenset.intersection(
+        *(
+            _PREDICATES[mask.on_predicate]
+            | (_DERIVED if mask.on_derived == "allow" else frozenset())
+            for mask in masks
+        )
+    )
 
 
 def columns_of(catalog: Catalog, oid: int) -> list[ColumnRef]:
@@ -117,7 +137,7 @@ class Masking:
             fit.wire.element_oid,
             fit.typmod,
         )
-        return MaskedColumn(self._index(spec), mask.id)
+        return MaskedColumn(self._index(spec), mask.id, uses=allowed_uses(masks))
 
     def _block(self, mask_id: str) -> int:
         # Never applied, only pointed at: the decision refuses every statement that would.

@@ -268,18 +268,8 @@ class Mask(Section):
     except_: tuple[StrictStr, ...] = Field(default=(), alias="except")
     with_: MaskWith = Field(alias="with")
     target: StrictStr | None = None
-    on_derived: Literal["deny"] = "deny"
-    on_predicate: StrictStr = "deny"
-
-    @model_validator(mode="after")
-    def _check_use(self) -> Mask:
-        if self.on_predicate in {"equality", "allow"}:
-            msg = f"on_predicate: {self.on_predicate} is not available yet; only deny"
-            raise ValueError(msg)
-        if self.on_predicate != "deny":
-            msg = f"{self.on_predicate!r} is no choice for on_predicate; only deny"
-            raise ValueError(msg)
-        return self
+    on_derived: Literal["deny", "allow"] = "deny"
+    on_predicate: Literal["deny", "equality", "allow"] = "deny"
 
 
 class StatementLimits(Section):

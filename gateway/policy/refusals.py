@@ -28,6 +28,7 @@ _SUMMARY_BYTES_MAX: Final = 230
 _PLACES: Final = {
     "expression": "inside an expression",
     "where": "in a condition",
+    "equality": "in a condition",
     "join": "in a join",
     "group": "in GROUP BY",
     "order": "in ORDER BY",
@@ -49,6 +50,7 @@ _PLACES: Final = {
 }
 _HINTS: Final = {
     "where": "Filter by another column, such as the primary key.",
+    "equality": "Filter by another column, such as the primary key.",
     "join": "Join by another column.",
     "group": "Group by another column.",
     "order": "Order by another column.",

@@ -149,6 +149,7 @@ class MaskedColumn:
     index: int  # into Profile.masks
     mask_id: str
     blocked: bool = False
+    uses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The queries whose rows a catalog snapshot is built from, all run under `search_path = pg_catalog`."""
+"""The queries that a catalog snapshot is built from, run under `search_path = pg_catalog`."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ PinReason = Literal["", "settings", "temp", "cursor", "advisory_lock", "listen"]
 Place = Literal[
     "expression",  # argument of an operator, function, cast, CASE, array, row, subscript
     "where",  # WHERE, HAVING's non-aggregates, ON CONFLICT inference, MERGE WHEN conditions
+    "equality",  # in such a condition, as `column = constant`
     "join",  # ON, USING, NATURAL, MERGE ON
     "group",
     "order",

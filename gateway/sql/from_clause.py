@@ -237,7 +237,7 @@ def _function(walk: Walk, scope: Scope, node: Node, visible: list[Item]) -> Item
 
 
 def _unnested(entry: Node) -> list[Node]:
-    """Return `unnest(a, b)` as the two calls that PostgreSQL makes of it, anything else as it is."""
+    """Return `unnest(a, b)` as the calls that PostgreSQL makes of it, all else as it is."""
     call_node = entry["List"]["items"][0]
     body = call_node.get("FuncCall", {})
     args = body.get("args", ())

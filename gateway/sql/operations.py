@@ -19,10 +19,35 @@ _PREDICATES: Final = frozenset(
 )
 
 
-def _a_expr(walk: Walk, scope: Scope, node: Node) -> Value:
-    kind = node["kind"]
+def _operands(walk: Walk, scope: Scope, node: Node) -> tuple[Value | None, Value | None]:
     left = operand(walk, scope, node["lexpr"]) if "lexpr" in node else None
     right = operand(walk, scope, node["rexpr"]) if "rexpr" in node else None
+    return left, right
+
+
+def _is_equality(node: Node) -> bool:
+    """Whether this is `column = constant`, which tells no more of a value than a guess does."""
+    if node["kind"] != "AEXPR_OP" or [n["String"]["sval"] for n in node["name"]] != ["="]:
+        return False
+    sides = (node.get("lexpr", {}), node.get("rexpr", {}))
+    return any("ColumnRef" in side for side in sides) and any(map(_is_constant, sides))
+
+
+def _is_constant(node: Node) -> bool:
+    while "TypeCast" in node:
+        node = node["TypeCast"]["arg"]
+    return "A_Const" in node or "ParamRef" in node
+
+
+def _a_expr(walk: Walk, scope: Scope, node: Node) -> Value:
+    kind = node["kind"]
+    if walk.place == "where" and _is_equality(node):
+        with walk.at("equality"):
+            left, right = _operands(walk, scope, node)
+        calls.operator(walk, node["name"], left, right)
+        # What the answer depends on is noted as just that; it is no use of another kind.
+        return Value(type_oid=BOOL)
+    left, right = _operands(walk, scope, node)
     refs = NO_REFS
     if left is not None:
         refs = left.refs

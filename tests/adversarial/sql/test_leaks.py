@@ -51,6 +51,9 @@ def is_caught(at: Catalog, found: StatementFacts, hidden: set[ColumnRef], not_gr
         return True  # no schema grant reaches pg_catalog
     if any(use.column in hidden for use in found.uses):
         return True
+    if found.copy == "out" and found.outputs is not None:
+        # COPY is masked on the wire as a SELECT is, when every masked output is a plain one.
+        return any(o.sources & hidden for o in found.outputs)
     # A view column that is computed from a masked one is blocked, however plainly it is read.
     return any(
         o.sources & hidden

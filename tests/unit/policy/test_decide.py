@@ -96,8 +96,9 @@ def test_refusal_says_what_and_what_works(
 
 @pytest.mark.parametrize("effect_id", ["table.lock", "schema.drop.table", "schema.alter.table"])
 def test_more_than_write_is_not_called_read_only(tmp_path: Path, effect_id: str) -> None:
-    """Goal: PN303 only where reading is all that is granted. Method: the same effect on a table
-    that may be written and on one that may only be read.
+    """Goal: PN303 only where reading is all that is granted.
+
+    Method: the same effect on a table that may be written and on one that may only be read.
     """
     written = StatementFacts(kind="x", effects=(effect(effect_id, "sales.refunds"),))
     text = message(run(tmp_path, AGENT, written))

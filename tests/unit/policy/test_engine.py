@@ -231,8 +231,10 @@ tests:
 
 @pytest.mark.parametrize("name", ["fresh", "salaries"])
 def test_creator_is_told_about_its_transaction(engine: Engine, name: str) -> None:
-    """Goal: "BEGIN; CREATE TABLE fresh; INSERT" is refused in words that help, and that are the
-    same whatever is there. Method: who may create and who may not, in and out of transactions.
+    """Goal: an INSERT into what the same transaction created is refused in words that help.
+
+    Method: who may create and who may not, in and out of transactions, for a table that is there
+    and hidden and for one that is not.
     """
     sql = f"insert into hr.{name} values (1)"
     inside = ask(engine, sql, "admins", in_transaction=True)

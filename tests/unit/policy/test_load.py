@@ -62,8 +62,8 @@ def test_good_policy_loads_and_survives_its_json_form(tmp_path: Path) -> None:
             "3:23: masks.columns: 's.t' is not schema.table.column",
         ),
         (
-            "version: 1\nmasks:\n  - {id: m, columns: [s.t.c], with: {kind: email}, on_predicate: allow}",
-            "3:5: masks: on_predicate: allow is not available yet; only deny",
+            "version: 1\nmasks:\n  - {id: m, columns: [s.t.c], with: {kind: email}, on_predicate: equals}",
+            "3:66: masks.on_predicate: input should be 'deny', 'equality' or 'allow'",
         ),
         (
             "version: 1\nmasks:\n  - {id: m, columns: {tga: x}, with: {kind: email}}\n",
