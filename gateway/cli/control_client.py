@@ -102,15 +102,27 @@ def anonymous(url: str | None) -> ControlClient:
     return _client(url, "")
 
 
+def login_file() -> Path:
+    """Return where `postern login` keeps its token: where only this user and this boot can read."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) if runtime else Path.home() / ".cache"
+    return base / "postern" / "token"
+
+
 def read_token(token: str | None, token_file: Path | None) -> str:
-    """Return the token that was given; ends the command when there is none."""
+    """Return the token that was given, or that of a login; ends the command without one."""
+    if not token and token_file is None and (kept := login_file()).exists():
+        token_file = kept
     if not token and token_file is not None:
         try:
             token = token_file.read_bytes()[:TOKEN_FILE_BYTES_MAX].decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as exc:
             fail(f"{token_file}: {exc}", EXIT_USAGE)
     if not token:
-        fail("no token: set POSTERN_TOKEN or POSTERN_TOKEN_FILE, or give --token", EXIT_USAGE)
+        fail(
+            "no token: `postern login`, or set POSTERN_TOKEN, POSTERN_TOKEN_FILE or --token",
+            EXIT_USAGE,
+        )
     if not token.isascii() or any(char.isspace() for char in token):
         fail("what was given as the token is none", EXIT_USAGE)
     return token

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "approvals": ("gateway.cli.approvals", "List and decide statements that wait for a person."),
     "sessions": ("gateway.cli.sessions", "List and end client sessions."),
     "audit": ("gateway.cli.audit", "Follow, search and verify the audit trail."),
+    "login": ("gateway.cli.login", "Log in at the identity provider."),
     "token": ("gateway.cli.token", "Mint, exchange and revoke tokens."),
     "config": ("gateway.cli.config", "Show settings, their values and sources."),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.control_client import anonymous, api_options, read_token
+from gateway.cli.login import keep
 from gateway.cli.output import config_option, fail, read_config
 from gateway.cli.token_revoke import revocations, revoke
 from gateway.config import Config, Issuer
@@ -83,7 +84,11 @@ def exchange(
     if actor_token_file is not None:
         fields["actor_token"] = read_token(None, actor_token_file)
         fields["actor_token_type"] = fields["subject_token_type"]
-    click.echo(anonymous(url).form("/v1/tokens/exchange", fields)["access_token"])
+    answer = anonymous(url).form("/v1/tokens/exchange", fields)
+    if token is None and token_file is None and not {"audience", "scope"} & set(fields):
+        # It came from `postern login`: renewed there too, or it would end within minutes.
+        keep(str(answer["access_token"]))
+    click.echo(answer["access_token"])
 
 
 def _choose(config: Config, issuer_id: str | None) -> Issuer:

@@ -1,0 +1,53 @@
+// A real OpenID Connect provider (oidc-provider) for the tests: one public client, two users,
+// keys that are made anew at each start and rotated by POST /rotate. Prints its issuer.
+import { generateKeyPairSync } from 'node:crypto';
+import http from 'node:http';
+import { Provider } from 'oidc-provider';
+
+const GROUPS = { ann: ['dba'], bot: ['agents'] };
+const port = Number(process.env.PORT);
+const issuer = `http://127.0.0.1:${port}`;
+let count = 0;
+
+function makeKey(type) {
+  const { privateKey } = type === 'EC'
+    ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  count += 1;
+  return { ...privateKey.export({ format: 'jwk' }), kid: `key-${count}`, use: 'sig', alg: type === 'EC' ? 'ES256' : 'RS256' };
+}
+
+function makeProvider() {
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: 'postern',
+      token_endpoint_auth_method: 'none',
+      application_type: 'native',
+      grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+      response_types: ['code'],
+      redirect_uris: ['http://127.0.0.1/callback'],
+    }],
+    claims: { openid: ['sub', 'groups'] },
+    conformIdTokenClaims: false,
+    cookies: { keys: ['test'] },
+    features: { deviceFlow: { enabled: true } },
+    findAccount: (_ctx, sub) => ({
+      accountId: sub,
+      claims: () => ({ sub, groups: GROUPS[sub] ?? [] }),
+    }),
+    jwks: { keys: [makeKey('RSA'), makeKey('EC')] },
+    pkce: { required: () => true },
+    ttl: { IdToken: 600, DeviceCode: 300, Session: 3600, Interaction: 600, Grant: 3600 },
+  });
+  return provider.callback();
+}
+
+let serve = makeProvider();
+http.createServer((request, response) => {
+  if (request.method === 'POST' && request.url === '/rotate') {
+    serve = makeProvider();
+    response.end();
+    return;
+  }
+  serve(request, response);
+}).listen(port, '127.0.0.1', () => console.log(issuer));
