@@ -75,13 +75,11 @@ class TargetPolicy:
         With `actor_groups` somebody acts for them: what only one of the two is granted is
         nobody's, and what is denied, held, limited or masked for one is so for both.
         """
-        ceiling: Level = _CEILINGS.get(requested, "admin")
         policy = self.bundle.policy
         parties = [groups] if actor_groups is None else [groups, actor_groups]
-        held_by = [self._grants(party, ceiling) for party in parties]
+        held_by = [self._grants(party, _CEILINGS.get(requested, "admin")) for party in parties]
         if not all(held_by):
             return None
-        grants = held_by[0]
         levels = [highest(_level_of(rule) for rule in held) for held in held_by]
         level = lowest(levels[0], levels[-1])
         denies = tuple(
@@ -95,18 +93,12 @@ class TargetPolicy:
             if self._concerns(rule, parties)
         )
         limits = tuple(rule.id for rule in policy.limits if self._concerns(rule, parties))
-        active = [
-            mask
-            for mask in policy.masks
-            if _here(mask.target, self.target)
-            and not all(_applies(mask.except_, party) for party in parties)
-        ]
+        active = self._masks(parties)
         masked, specs = Masking(self.catalog, self.bindings, active).build(self.exposures)
         rules = [[rule.id for rule in of_kind] for of_kind in (denies, guards)]
         held = [[[rule.id, rule.level, *rule.effects] for rule in of_one] for of_one in held_by]
-        key = self._key(level, [held, *rules, limits], active)
         profile = Profile(
-            key=key,
+            key=self._key(level, [held, *rules, limits], active),
             target=self.target,
             level=level,
             masks=specs,
@@ -120,7 +112,7 @@ class TargetPolicy:
             mode=policy.mode,
             level=level,
             profile=profile,
-            grants=grants,
+            grants=held_by[0],
             actor_grants=held_by[1] if len(held_by) > 1 else None,
             denies=denies,
             guards=guards,
@@ -150,6 +142,15 @@ class TargetPolicy:
             if grant.target == self.target and _applies(grant.to, groups)
             if (rule := _grant_rule(grant, ceiling)) is not None
         )
+
+    def _masks(self, parties: Sequence[Collection[str]]) -> list[Mask]:
+        """Return the masks that are not lifted for every party."""
+        return [
+            mask
+            for mask in self.bundle.policy.masks
+            if _here(mask.target, self.target)
+            and not all(_applies(mask.except_, party) for party in parties)
+        ]
 
     def _concerns(self, rule: Deny | Guard | Limit, parties: Sequence[Collection[str]]) -> bool:
         is_here = _here(rule.target, self.target)
