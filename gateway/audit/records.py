@@ -123,6 +123,15 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
         _names("stream first_sequence previous_leaf previous_root checkpoint rings open"),
         "First entry of a segment.",
     ),
+    "audit.purged": (
+        _names("file first_sequence last_sequence leaf root since_us until_us bytes rule by"),
+        "A segment was deleted because of its age.",
+    ),
+    "audit.hold_set": (
+        _names("name since_us until_us reason by"),
+        "A stretch of time is kept from purges.",
+    ),
+    "audit.hold_lifted": (_names("name by"), "A hold ended."),
     "audit.segment_close": (frozenset({"entries", "root"}), "Last entry: the Merkle root."),
 }
 

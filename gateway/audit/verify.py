@@ -8,9 +8,8 @@ from spreading, so that the entry itself is named and not everything behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from _fastpath.openset import OpenStatements
 from _fastpath.terms import TermScanner
 from gateway.audit.chain import ENTRY_OVERHEAD, HEAD, ZERO_HASH, EntryKind, MerkleTree, leaf_hash
+from gateway.audit.findings import Verification
+from gateway.audit.retention import read_purged
 from gateway.audit.segments import (
     FILE_HEADER_SIZE,
     Entry,
@@ -35,45 +36,9 @@ from gateway.audit.signing import (
     read_lines,
 )
 
-PROBLEMS_MAX: Final = 1_000  # a trail that is wrong everywhere need not be listed in full
+__all__ = ["Verification", "verify"]
 _RESYNC_SPAN: Final = 64  # sequences to look for behind an entry whose length makes no sense
 _KNOWN_LOSS: Final = (b'"kind":"security.journal_damaged"', b'"kind":"security.journal_missing"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One finding. `what` is edited, reordered, gap, truncated, fork, duplicate, key, signature."""
-
-    what: str
-    file: str
-    sequence: int
-    text: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Verification:
-    """The outcome over one data directory."""
-
-    stream: str = ""
-    segments: int = 0
-    entries: int = 0
-    checkpoints: int = 0
-    last_sequence: int = 0
-    signed_to: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    # (session, statement number) of intents without a result: running now, or never marked.
-    open: list[tuple[str, int]] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing at all is wrong."""
-        return not self.problems
-
-    def add(self, what: str, file: str, sequence: int, text: str) -> None:
-        """Note a problem."""
-        if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(Problem(what=what, file=file, sequence=sequence, text=text))
 
 
 def verify(
@@ -95,6 +60,9 @@ def verify(
     signed = _verify_checkpoints(directory / "checkpoints.log", trusted, result)
     log = directory / "checkpoints.log"
     walk = _TrailWalk(result, signed, lambda: len(read_lines(log)))
+    walk.purged, wrong = read_purged(directory, trusted)
+    for text in wrong:
+        result.add("signature", "purged.log", 0, text)
     segments = list_segments(directory / "segments")
     total = sum(path.stat().st_size for path in segments)
     done = 0
@@ -165,6 +133,7 @@ class _TrailWalk:
         self.computed = ZERO_HASH  # of the last entry, where its stored leaf is wrong
         self.rings: dict[int, int] | None = None
         self.seen_signed: set[int] = set()
+        self.purged: dict[int, dict[str, Any]] = {}  # by first sequence
         self.opened = OpenStatements()
         self.scanner = TermScanner(())
         self.file = ""
@@ -187,6 +156,7 @@ class _TrailWalk:
         if first != int(path.stem):
             text = f"the file is named {int(path.stem)} and begins at {first}"
             result.add("edited", self.file, first, text)
+        self._step_over_purged(int(path.stem))
         if int(path.stem) > self.sequence + 1:
             text = f"sequences {self.sequence + 1} to {int(path.stem) - 1} are missing"
             result.add("gap", self.file, self.sequence + 1, text)
@@ -201,6 +171,23 @@ class _TrailWalk:
             text = f"{torn} bytes at the end are not a whole entry"
             result.add("truncated", self.file, self.sequence + len(entries), text)
         self._entries(entries, is_last=is_last)
+
+    def _step_over_purged(self, first: int) -> None:
+        """Go on behind segments that were deleted with a signed proof of where they ended."""
+        while self.sequence + 1 < first and self.sequence + 1 in self.purged:
+            proof = self.purged[self.sequence + 1]
+            if proof["last_sequence"] <= self.sequence:
+                return
+            self.sequence = proof["last_sequence"]
+            self.leaf = self.computed = bytes.fromhex(proof["leaf"])
+            self.rings = None  # the next opening says what the deleted ones reached
+            self.result.purged += 1
+            checkpoint = self.signed.get(self.sequence)
+            if checkpoint is not None:
+                self.seen_signed.add(self.sequence)
+                if checkpoint.leaf != proof["leaf"]:
+                    text = f"{proof['file']} was purged with another end than was signed"
+                    self.result.add("fork", "purged.log", self.sequence, text)
 
     def _split(self, data: bytes) -> tuple[list[Entry], int]:
         """All entries of a file by structure, and how many bytes are left at its end."""
@@ -343,6 +330,8 @@ class _TrailWalk:
         fields = orjson.loads(entry.payload)
         if self.rings is None:
             self.rings = {int(ring): due for ring, due in fields["rings"].items()}
+            for session, number, _, _ in fields.get("open", []):
+                self.opened.put(session.encode(), number, 1, entry.sequence)
         # Counted anew: a living writer may have signed and rotated since they were read.
         if fields["checkpoint"] > max(self.result.checkpoints, self.count_checkpoints()):
             text = (

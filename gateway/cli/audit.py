@@ -13,39 +13,24 @@ import click
 import orjson
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gateway.audit.findings import Verification
 from gateway.audit.search import FILTERS, TIME_MAX, AuditFollower, AuditSearch, Event, Query
-from gateway.audit.verify import Verification, verify
+from gateway.audit.verify import verify
 from gateway.audit.view import COLUMNS, parse_time, row
+from gateway.cli.audit_place import data_dir_option, find_data_dir
+from gateway.cli.audit_retention import hold_command, purge_command, release_command
 from gateway.cli.output import (
     EXIT_NEGATIVE,
     EXIT_USAGE,
-    config_option,
     console,
     fail,
     json_option,
     print_json,
     print_table,
-    read_config,
 )
 
 _POLL_S: Final = 0.2
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _data_dir_option(function: _Command) -> _Command:
-    option = click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Data directory, or a copy of one; default from the configuration.",
-    )
-    return option(config_option(function))
-
-
-def _find_data_dir(config_path: Path | None, data_dir: Path | None) -> Path:
-    found = data_dir if data_dir is not None else read_config(config_path).data_dir
-    if not (found / "audit").is_dir():
-        fail(f"{found} has no audit trail", EXIT_USAGE)
-    return found
 
 
 def _local_option(function: _Command) -> _Command:
@@ -59,12 +44,17 @@ def command() -> None:
     """Follow, search and verify the audit trail."""
 
 
+command.add_command(purge_command)
+command.add_command(hold_command)
+command.add_command(release_command)
+
+
 @command.command()
 @click.option("-n", "count", default=20, show_default=True, help="Events to show first.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is appended; end with Ctrl-C.")
 @_local_option
 @json_option
-@_data_dir_option
+@data_dir_option
 def tail(
     config_path: Path | None,
     data_dir: Path | None,
@@ -75,7 +65,7 @@ def tail(
     as_json: bool,
 ) -> None:
     """Show the newest events, a statement's intent and result as one."""
-    directory = _find_data_dir(config_path, data_dir)
+    directory = find_data_dir(config_path, data_dir)
     follower = AuditFollower(directory) if follow else None
     events = list(AuditSearch(directory).find(Query(limit=count))) if count else []
     _print_events(events[::-1], as_json=as_json, is_local=is_local)
@@ -122,7 +112,7 @@ def _filter_options(function: _Command) -> _Command:
 @click.option("-n", "--limit", default=50, show_default=True, help="Most events to show.")
 @_local_option
 @json_option
-@_data_dir_option
+@data_dir_option
 def search(
     config_path: Path | None,
     data_dir: Path | None,
@@ -137,7 +127,7 @@ def search(
     **filters: str | None,
 ) -> None:
     """Find events, newest first; all conditions hold at once. Status 1 when there is none."""
-    directory = _find_data_dir(config_path, data_dir)
+    directory = find_data_dir(config_path, data_dir)
     now = datetime.now(UTC)
     try:
         query = Query(
@@ -166,12 +156,12 @@ def search(
     help="Trusted public key (PEM), kept elsewhere; repeatable. Default: the exported one.",
 )
 @json_option
-@_data_dir_option
+@data_dir_option
 def verify_command(
     config_path: Path | None, data_dir: Path | None, keys: tuple[Path, ...], *, as_json: bool
 ) -> None:
     """Prove that nothing was changed, moved, removed or cut. Status 1 when something was."""
-    directory = _find_data_dir(config_path, data_dir)
+    directory = find_data_dir(config_path, data_dir)
     columns = (TextColumn("verifying"), BarColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
     try:
@@ -196,6 +186,7 @@ def _as_json(result: Verification) -> dict[str, Any]:
         "clean": result.is_clean,
         "stream": result.stream,
         "segments": result.segments,
+        "purged": result.purged,
         "entries": result.entries,
         "last_sequence": result.last_sequence,
         "checkpoints": result.checkpoints,
@@ -215,9 +206,10 @@ def _print_verification(result: Verification) -> None:
         print_table(("problem", "file", "sequence", "what was found"), rows)
     for note in result.notes:
         click.echo(f"note: {note}")
+    gone = f" ({result.purged} older ones purged)" if result.purged else ""
     click.echo(
         f"{'clean' if result.is_clean else 'NOT CLEAN'}: {result.entries} entries in"
-        f" {result.segments} segments to sequence {result.last_sequence},"
+        f" {result.segments} segments{gone} to sequence {result.last_sequence},"
         f" {result.checkpoints} checkpoints, signed to {result.signed_to}"
     )
     if result.open:

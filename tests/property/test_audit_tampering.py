@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.audit.findings import Verification
 from gateway.audit.segments import FILE_HEADER_SIZE, list_segments
-from gateway.audit.verify import Verification, verify
+from gateway.audit.verify import verify
 from tests.support.tiny_verify import tiny_verify
 from tests.support.trail import encode, entries_of, make_trail
 

@@ -58,10 +58,23 @@ def tiny_verify(data_dir: Path, public_key: Path | None = None) -> str:
         signed = read_checkpoints(audit / "checkpoints.log", key)
     except (ValueError, KeyError) as error:
         return f"checkpoints: {error}"
+    purged: dict[int, dict[str, str]] = {}
+    log = audit / "purged.log"
+    for line in log.read_bytes().splitlines() if log.exists() else []:
+        body, _, signature = line.rpartition(b" ")
+        try:
+            key.verify(bytes.fromhex(signature.decode()), b"postern-audit-purge-v1\n" + body)
+        except InvalidSignature:
+            return "purged.log: bad signature"
+        purged[json.loads(body)["first_sequence"]] = json.loads(body)
     sequence, leaf, stream = 0, bytes(32), b""
     files = sorted((audit / "segments").glob("*.seg"))
     for path in files:
         data = path.read_bytes()
+        while int(path.stem) != sequence + 1 and sequence + 1 in purged:
+            proof = purged[sequence + 1]
+            signed = {at: leaf for at, leaf in signed.items() if at > int(proof["last_sequence"])}
+            sequence, leaf = int(proof["last_sequence"]), bytes.fromhex(proof["leaf"])
         if data[:8] != b"PSTNSEG1" or int.from_bytes(data[24:32], "little") != sequence + 1:
             return f"{path.name}: header"
         stream = stream or data[8:24]
