@@ -72,7 +72,18 @@ def find_exposures(catalog: Catalog, bound: frozenset[ColumnRef]) -> tuple[Expos
     if not bound:
         return ()
     found: list[Exposure] = []
+    generated = {ref.relation_oid for ref in catalog.generated}
+    masked_tables = {ref.relation_oid for ref in bound}
     for relation in catalog.by_oid.values():
+        shows_others = (
+            relation.oid in catalog.views
+            or relation.oid in generated
+            or relation.parents
+            or relation.children
+        )
+        # Most tables of a large database show nothing but themselves.
+        if not shows_others and relation.oid not in masked_tables:
+            continue
         for column in relation.columns:
             ref = ColumnRef(relation.oid, column.attnum)
             verdict, sources = catalog.exposes(*ref)
