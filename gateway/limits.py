@@ -63,6 +63,7 @@ GATEWAY_TOKENS_MAX: Final = 200_000
 GATEWAY_TOKENS_PER_PRINCIPAL_MAX: Final = 2_000
 REVOCATIONS_MAX: Final = 20_000
 REVOCATIONS_BYTES_MAX: Final = 8 << 20
+SUPERVISOR_LOST_S: Final = 30.0  # without its heartbeat workers run no new statement
 REVOCATION_POLL_S: Final = 0.1  # how often a worker looks for what its idle sessions must hear
 SESSION_IDLE_S_MAX: Final = 30 * 86_400.0
 SESSION_AGE_S_MAX: Final = 30 * 86_400.0

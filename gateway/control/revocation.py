@@ -53,6 +53,11 @@ class RevocationKeeper:
         self._epochs = epochs
         self._lock = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Write an empty list where there never was one: from then on a missing one is a fault."""
+        if self._epochs.get(REVOCATION) == 0 and not self._path.exists():
+            await asyncio.to_thread(write_revocations, self._path, [])
+
     def check(self, principal: Principal) -> None:
         """Raise IdentityRevoked for a principal that is out, NotReady when nobody can tell."""
         self.known.refresh()

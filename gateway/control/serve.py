@@ -86,6 +86,7 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
         service = ControlService(
             services.desk, services.live, services.keys, services.gateway_tokens
         )
+        await services.revocations.prepare()
         await services.desk.start()
         stack.push_async_callback(services.desk.stop)
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)

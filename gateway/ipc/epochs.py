@@ -17,6 +17,7 @@ POLICY = 0
 CATALOG = 1
 REVOCATION = 2
 KEYS = 3
+_SUPERVISOR = 4  # not a generation: when the supervisor went round last
 HEARTBEATS = 16  # first heartbeat slot; the slots between are kept for further generations
 SLOTS = 512
 HEARTBEATS_MAX = SLOTS - HEARTBEATS
@@ -73,6 +74,15 @@ class Epochs:
     def beat(self, process: int) -> None:
         """Record that the loop of process number `process` ran just now."""
         self.buffer[HEARTBEATS + process] = time.monotonic_ns()
+
+    def beat_supervisor(self) -> None:
+        """Record that the supervisor is at work: who restarts what dies."""
+        self.buffer[_SUPERVISOR] = time.monotonic_ns()
+
+    def supervisor_age_s(self) -> float:
+        """Seconds since the supervisor went round; 0 before it did."""
+        beaten_ns = self.buffer[_SUPERVISOR]
+        return 0.0 if beaten_ns == 0 else (time.monotonic_ns() - beaten_ns) / 1e9
 
     def clear_beat(self, process: int) -> None:
         """Forget the heartbeat of a process that is about to be started anew."""

@@ -116,6 +116,7 @@ class Supervisor:
     # --- one turn of the loop -------------------------------------------------------------
 
     def _turn(self) -> None:
+        self._gateway.epochs.beat_supervisor()
         arrived = self._signals.wait(self._next_wait_s())
         if arrived & {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}:
             first = self._phase is not _Phase.STOPPING

@@ -248,19 +248,14 @@ class ClientConnection(asyncio.Protocol):
         principal = await self._worker.verify(token)
         self._principal = principal.key
         check_certificate(principal, self._certificate)
-        self._check_revoked(principal)
+        self._worker.lifetime.check(principal)
         login = await self._authorise(principal)
         pool = self._worker.pool(login.target, login.rights.profile.level)
         login.told = {**await pool.warm(), **self._screened.settings}
         # Again, and with no wait behind it: the session stands for this state of the list.
-        self._check_revoked(principal)
+        self._worker.lifetime.check(principal)
         if self._phase is not Phase.CLOSED:
             self._become_session(login)
-
-    def _check_revoked(self, principal: Principal) -> None:
-        revocations = self._worker.lifetime.revocations
-        revocations.refresh()
-        revocations.check(principal)
 
     async def _authorise(self, principal: Principal) -> Login:
         worker, screened = self._worker, self._screened

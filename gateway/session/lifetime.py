@@ -16,7 +16,8 @@ from gateway import metrics
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import ClientError, IdentityExpired, NotReady, SessionIdle
 from gateway.identity.revocation import Revocations
-from gateway.limits import REVOCATION_POLL_S
+from gateway.ipc.epochs import REVOCATION
+from gateway.limits import REVOCATION_POLL_S, SUPERVISOR_LOST_S
 from gateway.units import format_duration
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from gateway.config import Sessions
     from gateway.ipc.epochs import Epochs
+    from gateway.policy.principal import Principal
     from gateway.session.session import Session
 
 _IDLE_POLL_S = 1.0
 _SWEEP_SIZE = 500  # sessions per pass of the loop: a sweep must not be a stall
 _LAST_WORDS_S = 1.0
+_GRACE_S = 1.0
 _REVOKED = metrics.SESSIONS_ENDED.slot("revoked")
 _IDLE = metrics.SESSIONS_ENDED.slot("idle")
 _EXPIRED = metrics.SESSIONS_ENDED.slot("expired")
@@ -42,6 +45,9 @@ class Lifetime:
     def __init__(
         self, data_dir: Path, epochs: Epochs, limits: Sessions, sessions: dict[str, Session]
     ) -> None:
+        self._epochs = epochs
+        self._missed_at: float | None = None
+        self._is_alone = False
         self.revocations = Revocations(data_dir, epochs, SYSTEM_CLOCK)
         self._limits = limits
         self._sessions = sessions
@@ -60,10 +66,12 @@ class Lifetime:
             error = SessionIdle(f"a session lasts at most {format_duration(self._limits.age_s)}")
         return asyncio.get_running_loop().call_later(left_s, self._expire, session, error, reason)
 
-    def check(self, session: Session) -> None:
-        """Raise IdentityRevoked or NotReady when `session` may run nothing more."""
+    def check(self, principal: Principal, session_id: str = "") -> None:
+        """Raise IdentityRevoked or NotReady when who logs in, or is in, may run nothing more."""
+        if self._is_alone:
+            raise NotReady("the gateway is not supervised", reason="no supervisor heartbeat")
         self.revocations.refresh()
-        self.revocations.check(session.login.principal, session.login.session_id)
+        self.revocations.check(principal, session_id)
 
     async def watch(self) -> None:
         """Look for ends until cancelled."""
@@ -76,9 +84,22 @@ class Lifetime:
                 self._swept = self.revocations.generation
                 await self._sweep()
             now = time.monotonic()
+            self._watch_supervisor(now)
             if now - self._idle_checked >= _IDLE_POLL_S:
                 self._idle_checked = now
                 self._end_idle(now)
+
+    def _watch_supervisor(self, now: float) -> None:
+        if self._epochs.supervisor_age_s() < SUPERVISOR_LOST_S:
+            self._missed_at, self._is_alone = None, False
+        elif self._missed_at is None:
+            # A moment's grace: when all of a host was frozen, the supervisor comes back as we do.
+            self._missed_at = now
+        elif not self._is_alone and now - self._missed_at > _GRACE_S:
+            self._is_alone = True
+            # Makes every session ask `check` before its next statement.
+            self._epochs.bump(REVOCATION)
+            log.error("no heartbeat of the supervisor: no new statement is run")
 
     async def _sweep(self) -> None:
         for index, session in enumerate(tuple(self._sessions.values())):

@@ -103,7 +103,7 @@ async def renew_rights(session: Session) -> None:
         return
     try:
         # Last and without a wait behind it, so that it holds for the list it was made from.
-        worker.lifetime.check(session)
+        worker.lifetime.check(login.principal, login.session_id)
     except (IdentityRevoked, NotReady) as error:
         end_now(session, error, "revoked")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -301,3 +302,32 @@ def _keep(connection: psycopg.Connection, until_s: float, started: float) -> boo
 
 def _reasons(gateway: GatewayProcess) -> set[str]:
     return {record.get("reason", "") for record in gateway.audit("--kind", "session.closed")}
+
+
+def test_without_a_supervisor_no_statement_begins(stands: Stands) -> None:
+    """Goal: nobody restarts what dies, so nothing new begins. Method: freeze the supervisor."""
+    cluster = stands.cluster(EMBEDDED)
+    with own_directory() as directory:
+        gateway = GatewayProcess(cluster, Path(directory), workers=1)
+        with gateway:
+            assert gateway.process is not None
+            connection = connect(gateway)
+            connection.execute("select 1")
+            gateway.process.send_signal(signal.SIGSTOP)
+            try:
+                epochs = Epochs.open(gateway.data_dir / "run" / "epochs")
+                epochs.buffer[4] -= 60 * 10**9  # its last heartbeat, a minute ago
+                wait_until(lambda: _is_refused(gateway), 5, "logins are refused")
+                with pytest.raises(psycopg.OperationalError):
+                    connection.execute("select 'unsupervised'")
+            finally:
+                gateway.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: not _is_refused(gateway), 5, "it goes on as the supervisor does")
+
+
+def _is_refused(gateway: GatewayProcess) -> bool:
+    try:
+        gateway.connect().close()
+    except psycopg.OperationalError as error:
+        return "PN107" in str(error)
+    return False
