@@ -106,6 +106,7 @@ class TargetPolicy:
             filter_errors=bool(masked),
             policy_digest=self.bundle.digest,
             catalog_version=self.catalog.version,
+            relations=frozenset(self.catalog.by_oid) if masked else frozenset(),
         )
         return Rights(
             target=self.target,

@@ -65,7 +65,9 @@ class Profile:
 
     `masked` maps (table oid, attribute number) to an index into `masks`. It holds every column
     that shows a masked one, children, partitions and views included: a RowDescription that
-    names one of them at a position the decision calls clear proves a bug.
+    names one of them at a position the decision calls clear proves a bug. `relations` are the
+    table oids the catalog knows, where anything is masked: a result that names another one is
+    of a table that nobody has judged.
     """
 
     key: str
@@ -76,6 +78,7 @@ class Profile:
     filter_errors: bool = False
     policy_digest: str = ""
     catalog_version: str = ""
+    relations: frozenset[int] = frozenset()
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -88,6 +91,7 @@ class Profile:
             "filter_errors": self.filter_errors,
             "policy_digest": self.policy_digest,
             "catalog_version": self.catalog_version,
+            "relations": list(self.relations),
         }
 
     @classmethod
@@ -102,4 +106,5 @@ class Profile:
             filter_errors=wire["filter_errors"],
             policy_digest=wire["policy_digest"],
             catalog_version=wire["catalog_version"],
+            relations=frozenset(wire["relations"]),
         )

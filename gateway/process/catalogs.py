@@ -29,7 +29,7 @@ from gateway.upstream.secrets import resolve_secret
 from gateway.upstream.selfcheck import check_target
 from gateway.upstream.tls import build_client_context
 
-REFRESH_S = 30.0
+REFRESH_S = 5.0  # how long a schema changed behind our back can go unnoticed
 MISS_PAUSE_S = 2.0  # a client that names nothing but unknowns cannot make us probe without end
 RETRY_PAUSE_S = 1.0
 LOAD_TIMEOUT_S = 20.0

@@ -118,6 +118,8 @@ def plan_result(
     cells: list[CellMask | None] = []
     for position, column in enumerate(columns):
         decided = -1 if outputs is None else outputs[position]
+        if column.table_oid and column.table_oid not in profile.relations:
+            raise CrossCheckError(f"output column {position + 1} is of a table not in the catalog")
         on_wire = profile.masked.get((column.table_oid, column.attnum))
         if on_wire is not None and on_wire != decided:
             raise CrossCheckError(f"output column {position + 1} is masked and was decided clear")
