@@ -17,6 +17,8 @@ from gateway.audit.findings import Verification
 from gateway.audit.search import FILTERS, TIME_MAX, AuditFollower, AuditSearch, Event, Query
 from gateway.audit.verify import verify
 from gateway.audit.view import COLUMNS, parse_time, row
+from gateway.audit.words import parse_words
+from gateway.cli.audit_export import export_command
 from gateway.cli.audit_place import data_dir_option, find_data_dir
 from gateway.cli.audit_retention import hold_command, purge_command, release_command
 from gateway.cli.output import (
@@ -44,6 +46,7 @@ def command() -> None:
     """Follow, search and verify the audit trail."""
 
 
+command.add_command(export_command)
 command.add_command(purge_command)
 command.add_command(hold_command)
 command.add_command(release_command)
@@ -104,6 +107,7 @@ def _filter_options(function: _Command) -> _Command:
 
 
 @command.command()
+@click.argument("words", nargs=-1)
 @_filter_options
 @click.option("--text", default="", help="Words in the SQL text or message, in any case.")
 @click.option("--since", default="", help="15m, 2h, 3d, today, yesterday, or an ISO 8601 time.")
@@ -116,6 +120,7 @@ def _filter_options(function: _Command) -> _Command:
 def search(
     config_path: Path | None,
     data_dir: Path | None,
+    words: tuple[str, ...],
     text: str,
     since: str,
     until: str,
@@ -126,15 +131,20 @@ def search(
     as_json: bool,
     **filters: str | None,
 ) -> None:
-    """Find events, newest first; all conditions hold at once. Status 1 when there is none."""
+    """Find events, newest first; all conditions hold at once. Status 1 when there is none.
+
+    WORDS say the same shorter: who:agent-7 when:yesterday object:'sales.*' decision:deny refund.
+    when: takes 2h, today, yesterday, 'last week', 2026-01-31 or 2026-01-01..2026-02-01.
+    """
     directory = find_data_dir(config_path, data_dir)
     now = datetime.now(UTC)
     try:
+        said = parse_words(words, now)
         query = Query(
-            filters={name: pattern for name, pattern in filters.items() if pattern},
-            text=text,
-            since_us=parse_time(since, now) if since else 0,
-            until_us=parse_time(until, now) if until else TIME_MAX,
+            filters={**said.filters, **{name: p for name, p in filters.items() if p}},
+            text=text or said.text,
+            since_us=parse_time(since, now) if since else said.since_us,
+            until_us=parse_time(until, now) if until else said.until_us,
             before=before,
             limit=limit,
         )
