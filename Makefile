@@ -80,7 +80,7 @@ demo: setup-demo ## show an agent session on a real PostgreSQL (ONCE=1 ends afte
 test: build lint ## set up, build, lint, run every suite against real servers
 	@$(PYTEST) -n $(JOBS) $(FAST) tests/property tests/fuzz $(MICRO)
 	@# Whole gateways and servers: few at a time, or their deadlines measure the machine.
-	@$(PYTEST) -n 2 --dist loadfile tests/integration tests/adversarial tests/conformance
+	@$(PYTEST) -n 2 --dist loadfile tests/integration tests/adversarial tests/conformance tests/docs
 	@$(PYTEST) tests/process
 
 test-fast: build ## run the suites that need no server

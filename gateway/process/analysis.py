@@ -116,6 +116,9 @@ class Analyzer:
         answer = await self._decide_here(request, digest, sender)
         if _names_unknown(answer) and await self._keeper.on_miss(request.target):
             answer = await self._decide_here(request, digest, sender)
+        if _names_unknown(answer):
+            # What does not exist now may exist in a moment, and no change of ours would tell.
+            answer["cache"] = "never"
         return answer
 
     async def _decide_here(

@@ -32,6 +32,7 @@ from gateway.upstream.tls import build_client_context
 REFRESH_S = 5.0  # how long a schema changed behind our back can go unnoticed
 MISS_PAUSE_S = 2.0  # a client that names nothing but unknowns cannot make us probe without end
 RETRY_PAUSE_S = 1.0
+_DROPPED_MEANWHILE_MAX = 3
 LOAD_TIMEOUT_S = 20.0
 
 # Every table whose rows a catalog is made of. A row that was changed has another xmin.
@@ -131,7 +132,7 @@ class CatalogKeeper:
             # Only a look that began after this was asked for has seen what it is asked about.
             if is_current and (entry.looked_at >= asked_at or now - entry.looked_at < pause_s):
                 return
-            if now - entry.failed_at < RETRY_PAUSE_S:
+            if pause_s > 0 and now - entry.failed_at < RETRY_PAUSE_S:
                 return
             try:
                 async with asyncio.timeout(LOAD_TIMEOUT_S):
@@ -151,7 +152,7 @@ class CatalogKeeper:
         probe = tuple(map(tuple, await entry.connection.fetch(_PROBE)))
         if entry.catalog is not None and probe == entry.probe:
             return generation
-        catalog = await load_catalog(entry.connection)
+        catalog = await _load(entry.connection)
         previous, entry.catalog, entry.probe = entry.catalog, catalog, probe
         if previous is None or previous.version != catalog.version:
             self.changes += 1
@@ -207,3 +208,13 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         return f"the server answered {error.sqlstate}"
     return type(error).__name__
+
+
+async def _load(connection: asyncpg.Connection) -> Catalog:
+    """Load the catalog; a relation dropped while its definition is printed is met again."""
+    for _ in range(_DROPPED_MEANWHILE_MAX):
+        try:
+            return await load_catalog(connection)
+        except asyncpg.InternalServerError as error:
+            log.info("catalog: read again: %s", error)
+    return await load_catalog(connection)
