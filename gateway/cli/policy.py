@@ -21,6 +21,7 @@ from gateway.cli.output import (
     print_result,
     print_table,
 )
+from gateway.cli.policy_diff import diff_command
 from gateway.cli.policy_sources import Sources, catalog_option, parse_catalogs
 from gateway.errors import PolicyError
 from gateway.policy.decision import DecideRequest
@@ -33,7 +34,10 @@ directory_argument = click.argument(
 
 @click.group()
 def command() -> None:
-    """Check, test and explain policies."""
+    """Check, test, explain and compare policies."""
+
+
+command.add_command(diff_command)
 
 
 @command.command()
