@@ -182,6 +182,8 @@ class Tie:
     kind: str
     attnums: frozenset[int]
     shows: frozenset[ColumnRef]
+    on_delete: str = "a"  # as pg_constraint has it: a, r nothing; c cascade; n, d set the columns
+    on_update: str = "a"
 
 
 @dataclass(frozen=True, kw_only=True)

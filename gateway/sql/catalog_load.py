@@ -263,14 +263,14 @@ def _ties(rows: Mapping[str, Rows]) -> dict[int, tuple[Tie, ...]]:
     for (_, oid), attnums in indexes.items():
         refs = frozenset(ColumnRef(oid, attnum) for attnum in attnums)
         found[oid][Tie("unique", frozenset(attnums), refs)] = None
-    for _, kind, oid, attnums, other, others in rows.get("constraints", ()):
+    for _, kind, oid, attnums, other, others, on_delete, on_update in rows.get("constraints", ()):
         own = frozenset(ColumnRef(oid, attnum) for attnum in attnums)
         if kind == "c":
             found[oid][Tie("check", frozenset(attnums), own)] = None
             continue
         theirs = frozenset(ColumnRef(other, attnum) for attnum in others)
         found[oid][Tie("foreign_key", frozenset(attnums), theirs)] = None
-        found[other][Tie("referenced", frozenset(others), own)] = None
+        found[other][Tie("referenced", frozenset(others), own, on_delete, on_update)] = None
     return {oid: tuple(ties) for oid, ties in found.items()}
 
 

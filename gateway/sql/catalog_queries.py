@@ -29,7 +29,7 @@ QUERIES: Final[Mapping[str, str]] = {
         ORDER BY 1, 2, 3""",
     "constraints": """
         SELECT oid::int8, contype::text, conrelid::int8, conkey::int4[], confrelid::int8,
-               confkey::int4[]
+               confkey::int4[], confdeltype::text, confupdtype::text
         FROM pg_catalog.pg_constraint
         WHERE contype IN ('c', 'f') AND conrelid <> 0 AND conrelid >= $1::int8::oid
           AND conkey IS NOT NULL ORDER BY oid""",

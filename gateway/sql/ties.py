@@ -1,19 +1,23 @@
 """What the outcome of a write tells by itself: constraints compare, and their errors answer.
 
 A foreign key says whether a value is in another table, a unique index whether two rows agree, a
-check what it was written to check. Columns that are compared count as used.
+check what it was written to check. Columns that are compared count as used. A foreign key may also
+act: rows that a cascade deletes or changes are effects like those the statement names.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
-from gateway.sql.catalog import Relation
-from gateway.sql.effects import Walk
+from gateway.sql.catalog import Relation, Tie
+from gateway.sql.effects import Walk, refuse
 from gateway.sql.facts import ColumnRef
 
-_PLACE = "constraint"
+_PLACE: Final = "constraint"
+_CASCADE: Final = "c"
+_ACTS: Final = frozenset("cnd")
 
 
 def inserted(walk: Walk, relation: Relation, names: Iterable[str]) -> None:
@@ -31,16 +35,44 @@ def updated(walk: Walk, relation: Relation, names: Iterable[str]) -> None:
         for tie in walk.catalog.ties.get(oid, ()):
             if tie.attnums & attnums:
                 walk.use(tie.shows - own, _PLACE)
+                if tie.kind == "referenced" and tie.on_update in _ACTS:
+                    _change(walk, tie)
 
 
 def deleted(walk: Walk, relation: Relation) -> None:
-    """Note what deleting rows compares: the columns that refer to them."""
+    """Note what deleting rows compares, and what it deletes or changes elsewhere."""
     view = walk.catalog.views.get(relation.oid)
     below = {ref.relation_oid for ref in view.reads} if view is not None else set()
-    for oid in {relation.oid, *relation.children, *below}:
-        for tie in walk.catalog.ties.get(oid, ()):
-            if tie.kind == "referenced":
-                walk.use(tie.shows, _PLACE)
+    queue = [relation.oid, *relation.children, *below]
+    seen = set(queue)
+    while queue:
+        for tie in walk.catalog.ties.get(queue.pop(), ()):
+            if tie.kind != "referenced":
+                continue
+            walk.use(tie.shows, _PLACE)
+            if tie.on_delete == _CASCADE:
+                for child in _relations(walk, tie):
+                    walk.effect("rows.delete", child.ref)
+                    if child.oid not in seen:
+                        seen.add(child.oid)
+                        queue.append(child.oid)
+            elif tie.on_delete in _ACTS:
+                _change(walk, tie)
+
+
+def _change(walk: Walk, tie: Tie) -> None:
+    for child in _relations(walk, tie):
+        names = [walk.catalog.column_name(ref) for ref in sorted(tie.shows)]
+        walk.effect("rows.update", child.ref, names)
+
+
+def _relations(walk: Walk, tie: Tie) -> list[Relation]:
+    """Return the relation that refers; one that is not in the snapshot cannot be judged."""
+    found = [walk.catalog.by_oid.get(oid) for oid in {ref.relation_oid for ref in tie.shows}]
+    known = [relation for relation in found if relation is not None]
+    if len(known) != len(found):
+        refuse("a foreign key acts on a table that is not in the catalog snapshot")
+    return known
 
 
 def _written(walk: Walk, relation: Relation, names: Iterable[str]) -> dict[int, set[int]]:

@@ -47,3 +47,8 @@ create table app.mails (mail text primary key, id int);
 create table app.logins (id int primary key, mail text references app.mails (mail),
     label text, pin int, half int generated always as (pin / 2) stored,
     unique (label, pin), check (label <> 'x' or pin > 0));
+create table app.boss (id int primary key);
+create table app.team (id int primary key, boss int references app.boss on delete cascade
+    on update cascade);
+create table app.desk (id int primary key, team int references app.team on delete cascade,
+    boss int references app.boss on delete set null);

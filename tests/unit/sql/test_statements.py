@@ -132,6 +132,13 @@ EFFECTS: list[tuple[str, set[str]]] = [
     ("create extension x", {"extension.create"}),
     ("alter system set x = 1", {"server.config"}),
     ("create subscription s connection 'x' publication p", {"egress.subscription"}),
+    ("delete from app.desk", {"rows.delete:desk"}),
+    ("delete from app.team", {"rows.delete:team", "rows.delete:desk"}),
+    ("delete from app.boss", {
+        "rows.delete:boss", "rows.delete:team", "rows.delete:desk", "rows.update:desk(boss)"}),
+    ("update app.boss set id = 1", {"rows.update:boss(id)", "rows.update:team(boss)"}),
+    ("merge into app.team t using app.u on true when matched then delete", {
+        "rows.merge:team", "rows.delete:team", "rows.delete:desk", "rows.read:u()"}),
     ("select nextval('sq')", {"sequence.next:sq"}),
     ("select nextval('sales.sq'::regclass)", {"sequence.next:sq"}),
     ("select nextval('orders_id_seq')", {"sequence.next:orders"}),
