@@ -70,6 +70,10 @@ class Verifier:
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
+    def knows(self, token: str) -> bool:
+        """Whether `token` was verified before; it may not be good any more."""
+        return hashlib.sha256(token.encode()).digest() in self._known
+
     def reload(self) -> None:
         """Read the issuers' keys again."""
         self._keys.reload()

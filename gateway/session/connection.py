@@ -27,7 +27,6 @@ from gateway.errors import (
     TooManySessions,
 )
 from gateway.limits import (
-    LOGINS_IN_PROGRESS_MAX,
     PASSWORD_BYTES_MAX,
     SESSIONS_PER_WORKER_MAX,
     STARTUP_TIMEOUT_S,
@@ -48,6 +47,7 @@ from gateway.protocol.messages import (
     startup_packet_size,
 )
 from gateway.protocol.settings import StartupSettings, screen_startup
+from gateway.session.floods import address_of
 from gateway.session.login import Login
 from gateway.session.presenting import Presenting, check_certificate, choose, thumbprint
 from gateway.session.session import Session
@@ -88,6 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._screened: StartupSettings
         self._presenting: Presenting
         self._client = ""
+        self._address = ""
         self._principal = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -98,11 +99,13 @@ class ClientConnection(asyncio.Protocol):
         """Start the clock; a peer that says nothing holds a place no longer than that."""
         self._transport = cast("asyncio.Transport", transport)
         self._client = _peer_name(self._transport)
-        self._worker.logins_in_progress += 1
+        self._address = address_of(transport.get_extra_info("peername"))
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(STARTUP_TIMEOUT_S, self._transport.abort)
-        if self._worker.logins_in_progress > LOGINS_IN_PROGRESS_MAX:
-            self._refuse(TooManySessions("too many logins at once"))
+        try:
+            self._worker.floods.enter(self._address)
+        except TooManySessions as error:
+            self._refuse(error)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the phase the client is in."""
@@ -245,7 +248,7 @@ class ClientConnection(asyncio.Protocol):
             token = secret.decode("ascii")
         except UnicodeDecodeError:
             raise TokenInvalid(reason="not ASCII") from None
-        principal = await self._worker.verify(token)
+        principal = await self._worker.verify(token, self._address)
         self._principal = principal.key
         check_certificate(principal, self._certificate)
         self._worker.lifetime.check(principal)
@@ -312,6 +315,7 @@ class ClientConnection(asyncio.Protocol):
         metrics.inc(_REFUSED)
         metrics.inc(metrics.REFUSALS.slot(error.id))
         if isinstance(error, TokenInvalid):
+            self._worker.floods.failed(self._address)
             metrics.inc(_TOKEN_EXPIRED if isinstance(error, TokenExpired) else _TOKEN_INVALID)
         screened = getattr(self, "_screened", None)
         try:
@@ -339,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-            self._worker.logins_in_progress -= 1
+            self._worker.floods.leave(self._address)
 
 
 def _requested(user: str, principal: Principal) -> str:

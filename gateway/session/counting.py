@@ -60,7 +60,7 @@ def read_gauges(worker: Worker) -> None:
     metrics.put(metrics.SERVER_CONNECTIONS.slot("idle"), idle)
     metrics.put(metrics.SERVER_CONNECTIONS.slot("used"), used - pinned)
     metrics.put(metrics.SERVER_CONNECTIONS.slot("pinned"), pinned)
-    open_now = len(worker.sessions) + worker.logins_in_progress
+    open_now = len(worker.sessions) + worker.floods.waiting
     metrics.put(metrics.CONNECTIONS_OPEN.slot(), open_now)
     metrics.put(metrics.JOURNAL_LAG.slot(), worker.journal.lag_bytes())
     worker.cache_counts.read(worker.rights.caches)

@@ -26,6 +26,10 @@ class KnownTokens:
         self._now = now
         self._known: OrderedDict[str, Principal] = OrderedDict()
 
+    def knows(self, token: str) -> bool:
+        """Whether `token` was found before."""
+        return token_digest(token) in self._known
+
     async def find(self, token: str) -> Principal:
         """Return whom `token` speaks for.
 

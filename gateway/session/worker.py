@@ -27,6 +27,7 @@ from gateway.session.cancel import CancelDesk
 from gateway.session.commit import GroupCommit
 from gateway.session.context import WorkerContext
 from gateway.session.counting import CacheCounts, make_counts
+from gateway.session.floods import Floods
 from gateway.session.known_tokens import KnownTokens
 from gateway.session.lifetime import Lifetime
 from gateway.session.maskkey import load_mask_key
@@ -72,7 +73,7 @@ class Worker:
         self.sessions: dict[str, Session] = {}
         self.lifetime = Lifetime(context.data_dir, self.epochs, self.config.sessions, self.sessions)
         self.is_empty = asyncio.Event()  # set whenever the last session has ended
-        self.logins_in_progress = 0
+        self.floods = Floods()
         self._pools: dict[tuple[str, Level], Pool] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -90,8 +91,10 @@ class Worker:
             self._pools[target.name, level] = pool
         return pool
 
-    async def verify(self, token: str) -> Principal:
+    async def verify(self, token: str, address: str = "") -> Principal:
         """Return whose token this is; raises TokenInvalid or TokenExpired."""
+        if not (self.verifier.knows(token) or self.gateway_tokens.knows(token)):
+            self.floods.check(address)
         if is_gateway_token(token):
             return await self.gateway_tokens.find(token)
         generation = self.epochs.get(epochs.KEYS)
