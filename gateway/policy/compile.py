@@ -192,6 +192,7 @@ def compile_target(
     compiled.exposures = find_exposures(catalog, compiled.bindings.exposed_from(catalog))
     _check_fit(compiled)
     _check_grants(compiled)
+    _check_guessing(compiled)
     return compiled
 
 
@@ -254,6 +255,27 @@ def _check_grants(compiled: TargetPolicy) -> None:
         if not any(scope.holds(relation.ref) for relation in compiled.catalog.by_oid.values()):
             message = f'matches no relation of target "{compiled.target}"'
             compiled.warnings.append(compiled.bundle.problem("grants", grant.id, message))
+
+
+def _check_guessing(compiled: TargetPolicy) -> None:
+    """Warn of grants whose holders can try values of a masked column against a unique index."""
+    catalog = compiled.catalog
+    masked = frozenset[ColumnRef]().union(*compiled.bindings.columns.values())
+    for ref in sorted(masked):
+        ties = catalog.ties.get(ref.relation_oid, ())
+        if not any(tie.kind == "unique" and ref.attnum in tie.attnums for tie in ties):
+            continue
+        relation, column = catalog.by_oid[ref.relation_oid].ref, catalog.column_name(ref)
+        for grant in compiled.bundle.policy.grants:
+            if grant.target != compiled.target or grant.columns is None:
+                continue
+            named = (*(grant.columns.insert or ()), *(grant.columns.update or ()))
+            if column in named and _scope(grant).holds(relation):
+                message = (
+                    f"lets its holders find out whether a value is in {relation.schema}."
+                    f"{relation.name}.{column}: the column is masked, and unique"
+                )
+                compiled.warnings.append(compiled.bundle.problem("grants", grant.id, message))
 
 
 def _applies(to: Iterable[str], groups: Collection[str]) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from gateway.policy.compile import compile_target
 from gateway.policy.decide import decide
 from gateway.policy.kept import from_json, to_json
+from gateway.sql.catalog import Tie
+from gateway.sql.facts import ColumnRef
 from tests.unit.policy.world import (
     POLICY,
     TABLES,
@@ -190,3 +192,19 @@ def test_constant_must_be_of_the_columns_type(tmp_path: Path, value: str) -> Non
     text = POLICY.replace("{kind: partial, keep_last: 4}", "{kind: constant, value: x}")
     text = text.replace("[sales.customers.ssn]", "[sales.customers.id]")
     assert compiled(tmp_path, text).problems
+
+
+def test_grant_to_write_a_unique_masked_column_is_warned_of(tmp_path: Path) -> None:
+    """Goal: whoever lets agents guess is told so. Method: with a unique index and without."""
+    grant = "columns: {update: [status, note]}}"
+    more = (
+        f"{grant}\n  - {{id: sign-up, to: [agents], target: orders, effects: [rows.insert], "
+        "schema: sales, tables: [customers], columns: {insert: [id, email]}}"
+    )
+    bundle = load(tmp_path, POLICY.replace(grant, more))
+    email = ColumnRef(20001, 3)
+    unique = Tie("unique", frozenset({3}), frozenset({email}))
+    catalog = make_catalog()
+    warned = compile_target(bundle, "orders", replace(catalog, ties={20001: (unique,)})).warnings
+    assert ["sales.customers.email" in problem.message for problem in warned] == [True]
+    assert not compile_target(bundle, "orders", catalog).warnings
