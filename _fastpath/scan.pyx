@@ -147,17 +147,46 @@ cdef Finding at_digit(
     return FIND_PHONE if end[0] else FIND_NONE
 
 
+cdef inline Py_ssize_t word_end(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t pos
+) noexcept nogil:
+    while pos < size and is_a(text[pos], WORD):
+        pos += 1
+    return pos
+
+
+cdef inline bint is_long(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
+    """Whether enough token characters follow for the shortest beginning of a key or JWT."""
+    cdef Py_ssize_t i
+    if size - pos < 20:
+        return False
+    for i in range(2, 10):
+        if not is_a(text[pos + i], TOKEN):
+            return i == 2 and text[pos + 2] == c"."       # "SG."
+    return True
+
+
+cdef inline bint has_colon(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
+    cdef Py_ssize_t i, end = size - pos if size - pos < 5 else 5
+    for i in range(end):
+        if text[pos + i] == c":":
+            return True
+    return False
+
+
 cdef Finding at_letter(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t pos, Py_ssize_t *end, uint8_t before
 ) noexcept nogil:
     # Only where a run of token characters begins: each is then read once, however long.
-    if not is_a(before, TOKEN):
+    if not is_a(before, TOKEN) and is_long(text, size, pos):
         end[0] = find_jwt(text, size, pos)
         if end[0]:
             return FIND_JWT
         end[0] = find_key(text, size, pos)
         if end[0]:
             return FIND_KEY
+    if size - pos < 15 or not is_a(text[pos + 2], DIGIT):
+        return FIND_NONE
     end[0] = find_iban(text, size, pos)
     return FIND_IBAN if end[0] else FIND_NONE
 
@@ -186,13 +215,14 @@ cdef Finding find_next(
             kind = FIND_KEY
         elif is_a(before, WORD):
             # Inside a word nothing begins; to its end there is only an address to find.
-            pos += 1
+            pos = word_end(text, size, pos + 1) if is_a(c, WORD) else pos + 1
             continue
         elif c == c"+" or c == c"(":
             found = find_phone(text, size, pos)
             kind = FIND_PHONE
         elif c == c":" or is_a(c, HEXDIGIT):
-            found = find_ipv6(text, size, pos) if before != c":" else 0
+            if before != c":" and has_colon(text, size, pos):
+                found = find_ipv6(text, size, pos)
             kind = FIND_IP
         if not found and is_a(c, DIGIT) and not (before == c"." or before == c"+"):
             kind = at_digit(text, size, pos, &found)
@@ -206,7 +236,7 @@ cdef Finding find_next(
                 pos = found
                 continue
             return kind
-        pos += 1
+        pos = word_end(text, size, pos + 1) if is_a(c, WORD) else pos + 1
     return FIND_NONE
 
 

@@ -20,25 +20,57 @@ cdef enum:
     CARD_DIGITS_MAX = 19
     CONTEXT_SIZE = 24         # how far before a number a word may explain it
 
+    TOPIC_SSN = 0
+    TOPIC_PHONE = 1
+    TOPIC_VERSION = 2
+
 
 cdef inline bint ends_word(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos) noexcept nogil:
     return pos >= size or not is_a(text[pos], WORD)
 
 
-cdef bint explains(
-    const uint8_t *text, Py_ssize_t pos, const char *word, Py_ssize_t word_size
+cdef inline bint is_word(
+    const uint8_t *text, Py_ssize_t size, const char *word, Py_ssize_t word_size
 ) noexcept nogil:
-    """Whether `word` (lower case) stands shortly before `pos`."""
-    cdef Py_ssize_t at = pos - word_size, first = pos - CONTEXT_SIZE, i
-    if first < 0:
-        first = 0
-    while at >= first:
-        i = 0
-        while i < word_size and (text[at + i] | 0x20) == <uint8_t>word[i]:
-            i += 1
-        if i == word_size and (at == 0 or not is_a(text[at - 1], LETTER)):
+    """Whether `text` begins with `word`, which is in lower case."""
+    cdef Py_ssize_t i
+    if size < word_size:
+        return False
+    for i in range(word_size):
+        if (text[i] | 0x20) != <uint8_t>word[i]:
+            return False
+    return True
+
+
+cdef bint explains(const uint8_t *text, Py_ssize_t pos, int topic) noexcept nogil:
+    """Whether a word of the topic stands shortly before `pos`. One pass over those bytes."""
+    cdef Py_ssize_t at = pos - CONTEXT_SIZE if pos > CONTEXT_SIZE else 0
+    cdef const uint8_t *word
+    cdef Py_ssize_t size
+    while at < pos:
+        # A word behind a bracket is one of ours, from an earlier pass.
+        if not is_a(text[at], LETTER) or (
+            at > 0 and (is_a(text[at - 1], LETTER) or text[at - 1] == c"[")
+        ):
+            at += 1
+            continue
+        word = text + at
+        size = pos - at
+        if topic == TOPIC_PHONE and (
+            is_word(word, size, b"phone", 5) or is_word(word, size, b"tel", 3)
+            or is_word(word, size, b"mobile", 6) or is_word(word, size, b"fax", 3)
+            or is_word(word, size, b"call", 4) or is_word(word, size, b"cell", 4)
+        ):
             return True
-        at -= 1
+        if topic == TOPIC_SSN and (
+            is_word(word, size, b"ssn", 3) or is_word(word, size, b"social security", 15)
+        ):
+            return True
+        if topic == TOPIC_VERSION and (
+            is_word(word, size, b"version", 7) or is_word(word, size, b"release", 7)
+        ):
+            return True
+        at += 1
     return False
 
 
@@ -140,7 +172,7 @@ cdef Py_ssize_t find_ssn(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos) n
         ):
             return 0
     elif groups != 1 or not ends_word(text, size, ends[9]) or not (
-        explains(text, pos, b"ssn", 3) or explains(text, pos, b"social security", 15)
+        explains(text, pos, TOPIC_SSN)
     ):
         return 0
     for i in range(9):
@@ -200,11 +232,7 @@ cdef Py_ssize_t find_phone(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos)
         return end
     if groups >= 4 and first_group == 1 and digits == 11 and d[0] == 1 and d[1] >= 2:
         return end
-    if (
-        explains(text, pos, b"phone", 5) or explains(text, pos, b"tel", 3)
-        or explains(text, pos, b"mobile", 6) or explains(text, pos, b"fax", 3)
-        or explains(text, pos, b"call", 4) or explains(text, pos, b"cell", 4)
-    ):
+    if explains(text, pos, TOPIC_PHONE):
         return end
     return 0
 
@@ -228,7 +256,7 @@ cdef Py_ssize_t find_ipv4(const uint8_t *text, Py_ssize_t size, Py_ssize_t pos) 
         size - at > 1 and text[at] == c"." and is_a(text[at + 1], DIGIT)
     ):
         return 0
-    if explains(text, pos, b"version", 7) or explains(text, pos, b"release", 7):
+    if explains(text, pos, TOPIC_VERSION):
         return 0
     return at
 
