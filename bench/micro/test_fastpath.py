@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from _fastpath.copyout import CopyOut
 from _fastpath.datarow import CellMask, MaskPlan
 from _fastpath.fingerprint import fingerprint
 from _fastpath.framing import scan_run
@@ -56,7 +57,32 @@ PLANS = {
     "null-3-of-10": plan(c1=text("null"), c2=text("null"), c4=text("null")),
     "partial-1-of-10": plan(c4=text("partial", keep_last=4)),
     "hash-1-of-10": plan(c2=text("hash")),
+    "uuid-1-of-10": plan(c2=text("uuid")),
+    "scan-1-of-10": plan(c2=text("scan")),
+    "bucket-1-of-10": plan(c0=CellMask(kind="bucket", type_oid=23, params={"size": 100})),
+    "truncate-1-of-10": plan(c3=CellMask(kind="truncate", type_oid=1184, params={"to": "month"})),
+    "redact-10-of-10": plan(**{f"c{column}": text("redact") for column in range(10)}),
 }
+NOTE = (
+    b"Customer called about order 48213 and asked for a refund of 100.25 to the card on file, "
+    b"2026-03-04 10:20; wrote to alice@example.com, answered the same day. "
+) * 4
+NOTES = build_row([b"12345", NOTE]) * ROW_COUNT
+DOCUMENT = b'{"id": 12345, "name": "alice@example.com", "tags": ["a", "b"], "address": {"zip": "12345"}}'
+DOCUMENTS = build_row([b"12345", DOCUMENT]) * ROW_COUNT
+WIDE_PLANS = {
+    "scan-note": (NOTES, MaskPlan([None, text("scan")])),
+    "redact-note": (NOTES, MaskPlan([None, text("redact")])),
+    "hash-note": (NOTES, MaskPlan([None, text("hash")])),
+    "json-paths": (
+        DOCUMENTS,
+        MaskPlan(
+            [None, CellMask(kind="json", type_oid=114, params={"paths": ["name", "address.zip"]})]
+        ),
+    ),
+    "json-scan": (DOCUMENTS, MaskPlan([None, CellMask(kind="scan", type_oid=114)])),
+}  # fmt: skip
+COPIED = b"\t".join(CELLS) + b"\n"
 
 
 def note_rate(benchmark: Benchmark, size: int) -> None:
@@ -81,6 +107,26 @@ def test_mask_rows(benchmark: Benchmark, name: str) -> None:
     out = benchmark(rewrite, ROWS)
     assert (out == ROWS) == (name == "clear")
     note_rate(benchmark, len(ROWS))
+
+
+@pytest.mark.parametrize("name", WIDE_PLANS)
+def test_mask_wide_rows(benchmark: Benchmark, name: str) -> None:
+    rows, found = WIDE_PLANS[name]
+    assert benchmark(found.rewrite_bytes, rows) != rows
+    note_rate(benchmark, len(rows))
+
+
+@pytest.mark.parametrize("form", ["text", "csv"])
+def test_mask_copy(benchmark: Benchmark, form: str) -> None:
+    rows = (COPIED if form == "text" else COPIED.replace(b"\t", b",")) * ROW_COUNT
+
+    def mask() -> bytes:
+        delimiter = b"\t" if form == "text" else b","
+        copy = CopyOut(PLANS["redact-3-of-10"], form, delimiter=delimiter)
+        return copy.feed_bytes(rows) + copy.finish_bytes()
+
+    assert b"[redacted]" in benchmark(mask)
+    note_rate(benchmark, len(rows))
 
 
 def test_frame_run(benchmark: Benchmark) -> None:
