@@ -25,7 +25,14 @@ KeyPath = tuple[str, ...]
 ENV_PREFIX: Final = "POSTERN_"
 # Read by commands, not settings of the gateway.
 ENV_OTHER: Final = frozenset(
-    {"POSTERN_CONFIG", "POSTERN_TOKEN", "POSTERN_TOKEN_FILE", "POSTERN_URL"}
+    {
+        "POSTERN_CONFIG",
+        "POSTERN_TOKEN",
+        "POSTERN_TOKEN_FILE",
+        "POSTERN_URL",
+        "POSTERN_ISSUER",
+        "POSTERN_CLIENT_ID",
+    }
 )
 # Kubernetes injects these for every service; one named after us must not stop the boot.
 _ENV_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
