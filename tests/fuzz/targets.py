@@ -6,15 +6,20 @@ exists its verdict must be the same.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from _fastpath.copyout import CopyOut
 from _fastpath.datarow import CellMask, ColumnDesc, MaskPlan, parse_row_description
 from _fastpath.errors import FrameError
 from _fastpath.fingerprint import fingerprint
 from _fastpath.framing import scan_frames, scan_run
-from tests.support import reference, sql_corpus
+from _fastpath.maskjson import JsonPaths, JsonScan
+from _fastpath.rowstream import RowStream
+from _fastpath.scan import find_all
+from tests.support import reference, scan_corpus, sql_corpus
 
 KEY = b"0123456789abcdef"
 FRAME_SIZE_MAX = 1 << 16
@@ -26,6 +31,9 @@ COLUMNS = [
     CellMask(kind="null", type_oid=25),
 ]
 PLAN = MaskPlan(COLUMNS)
+COPY_PLANS = [
+    MaskPlan([None, CellMask(kind="scan", type_oid=25, format=form), COLUMNS[1]]) for form in (0, 1)
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,50 @@ def fuzz_description(data: bytes) -> None:
     assert build_description(columns) == data
 
 
+def fuzz_copy(data: bytes) -> None:
+    """The first byte chooses the format; a stream cut in two gives what the whole gives."""
+    form = ("text", "csv", "binary")[data[0] % 3] if data else "text"
+    results: list[bytes | None] = []
+    for cut in (0, len(data) // 2):
+        copy = CopyOut(COPY_PLANS[form == "binary"], form, delimiter=b",", header=form == "csv")
+        try:
+            shown = copy.feed_bytes(data[1 : 1 + cut]) + copy.feed_bytes(data[1 + cut :])
+            results.append(shown + copy.finish_bytes())
+        except FrameError:
+            results.append(None)
+    assert results[0] == results[1]
+
+
+def fuzz_row_stream(data: bytes) -> None:
+    """A row that streams is the row masked as a whole."""
+    whole: bytes | None
+    streamed: bytes | None
+    message = b"D" + struct.pack(">i", len(data) + 4) + data
+    try:
+        whole = PLAN.rewrite_bytes(message)
+    except FrameError:
+        whole = None
+    try:
+        row = RowStream(PLAN, len(data))
+        streamed = row.feed_bytes(data[: len(data) // 2]) + row.feed_bytes(data[len(data) // 2 :])
+    except FrameError:
+        streamed = None
+    assert streamed == whole or len(data) < 2
+
+
+def fuzz_scan(data: bytes) -> None:
+    end = 0
+    for _, start, stop in find_all(data):
+        assert end <= start < stop <= len(data)
+        end = stop
+
+
+def fuzz_json(data: bytes) -> None:
+    for masker in (JsonScan(), JsonPaths([[b"a", None]]), JsonPaths([[b"a"]], keep=True)):
+        with contextlib.suppress(ValueError):
+            masker.mask_bytes(data)
+
+
 def fuzz_fingerprint(data: bytes) -> None:
     found = fingerprint(data)
     if found is not None:
@@ -102,6 +154,17 @@ DESCRIPTION = build_description(
 TARGETS = {
     "framing": Target(fuzz_framing, [b"".join(ROWS) + b"Z\0\0\0\5I", b"S\0\0\0\4H\0\0\0\4"]),
     "rows": Target(fuzz_rows, [*ROWS, b"".join(ROWS)]),
+    "copy": Target(
+        fuzz_copy,
+        [
+            b"\0" + b"1,a@b.example,x\\\ny\n\\N,\\N,z\n",
+            b"\1" + b'id,"mail",x\n1,"a ""b"" c",\n2,,"x\ny"\n',
+            b"\2PGCOPY\n\xff\r\n\0" + bytes(8) + ROWS[1][5:7] + b"\xff\xff",
+        ],
+    ),
+    "row-stream": Target(fuzz_row_stream, [row[5:] for row in ROWS]),
+    "scan": Target(fuzz_scan, [text.encode() for text, _ in scan_corpus.corpus(60)]),
+    "json": Target(fuzz_json, [b'{"a": [1, "x\\u0040y.example", {"b": null}], "c": 1.5e3}']),
     "description": Target(fuzz_description, [DESCRIPTION, b"\0\0"]),
     "fingerprint": Target(fuzz_fingerprint, [s.encode() for s in sql_corpus.statements()]),
 }
