@@ -1,5 +1,4 @@
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from _fastpath.counts import Counts
 from _fastpath.from_client import ClientSide

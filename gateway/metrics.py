@@ -124,7 +124,9 @@ PINS = _counter(
     reason=("settings", "temp", "cursor", "advisory_lock", "listen", "other"),
 )
 CANCELS = _counter("cancels", "Cancel requests.", result=("forwarded", "unknown_key"))
-MASKED_RESULTS = _counter("masked_results", "Result shapes a mask plan was made for; repeated ones reuse it.")
+MASKED_RESULTS = _counter(
+    "masked_results", "Result shapes a mask plan was made for; repeated ones reuse it."
+)
 SECURITY_EVENTS = _counter(
     "security_events",
     "Results withheld because the server's answer did not match the decision, and the like.",

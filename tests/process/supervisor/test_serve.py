@@ -213,9 +213,7 @@ tests:
 
 
 def test_failing_policy_test_blocks_activation(serve: Serve) -> None:
-    """Goal: a policy that does not do what its tests say never comes into force, neither at the
-    start nor on reload; fixed, it does.
-    """
+    """Goal: a policy that fails its own tests never comes into force, at the start or on reload."""
     serve.policy.write_text(POLICY + FAILING_TEST)
     serve.start()
     assert serve.exit_code(30) == 1
