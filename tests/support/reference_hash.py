@@ -102,6 +102,8 @@ def _hash_int(key: bytes, column: ColumnType, is_binary: bool) -> Hasher:
     def hash_cell(cell: bytes) -> bytes:
         if is_binary and len(cell) != size:
             raise ValueError("integer cell of wrong size")
+        if not is_binary and not re.fullmatch(rb"-?[0-9]{1,19}", cell):
+            raise ValueError("not what int8out writes")
         value = int.from_bytes(cell, "big", signed=True) if is_binary else int(cell)
         hashed = int.from_bytes(digest(value.to_bytes(8, "big", signed=True))[:size], "big") & mask
         return hashed.to_bytes(size, "big") if is_binary else b"%d" % hashed
