@@ -9,7 +9,7 @@ What the server would never write (a quote in the middle of a cell, a wrong numb
 refused rather than guessed at.
 """
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memcmp
 
 from _fastpath.cellmask cimport CELL_CLEAR, CELL_FIXED
 from _fastpath.datarow cimport MaskPlan
@@ -39,7 +39,7 @@ cdef enum:
     AT_END = 15
 
     PART_SIZE = 65536
-    CELL_SIZE_MAX = 0x8000000 # of a masked cell that must be whole to be masked
+    CELL_SIZE_MAX = 0x8000000     # of a masked cell that must be whole to be masked
     SIGNATURE_SIZE = 19       # with the flags and the extension's length
     FLAG_OIDS = 0x10000
 

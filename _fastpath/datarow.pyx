@@ -1,8 +1,9 @@
 """Rewrite masked cells of DataRow messages on their way to the client.
 
 What is not masked moves in spans, whole rows of it where every masked cell is NULL. No Python
-object is made per row or cell, except where a rare type is worked out in Python. Every length is checked
-against the frame: a server that breaks the format gets nothing through, not even the rows before.
+object is made per row or cell, except where a rare type is worked out in Python. Every length is
+checked against the frame: a server that breaks the format gets nothing through, not even the rows
+before.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t

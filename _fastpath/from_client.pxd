@@ -1,7 +1,8 @@
 from libc.stdint cimport uint8_t
 
 from _fastpath.outgoing cimport Outgoing
-from _fastpath.statements cimport Portal, Prepared, Verdict
+from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.statements cimport Verdict
 
 
 cdef class ClientSide(Outgoing):

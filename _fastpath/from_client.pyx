@@ -16,9 +16,8 @@ from _fastpath.replies cimport (
     REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC,
     Expected,
 )
-from _fastpath.statements cimport (
-    VERDICT_APPROVE, VERDICT_DENY, VERDICT_LOCAL, Portal, Prepared, Verdict,
-)
+from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.statements cimport VERDICT_APPROVE, VERDICT_DENY, VERDICT_LOCAL, Verdict
 from _fastpath.wire cimport HEADER_SIZE, store_be32
 
 

@@ -5,7 +5,8 @@ from _fastpath.datarow cimport MaskPlan
 from _fastpath.replies cimport Expected
 from _fastpath.rowstream cimport RowStream
 from _fastpath.settling cimport Settling
-from _fastpath.statements cimport Portal, Verdict
+from _fastpath.prepared cimport Portal
+from _fastpath.statements cimport Verdict
 
 
 cdef class ServerSide(Settling):
@@ -21,7 +22,8 @@ cdef class ServerSide(Settling):
     cdef int _copy_begins(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _feed_row(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _feed_copy(self, Py_ssize_t start, Py_ssize_t end) except -1
-    cdef int _plan_copy(self, Verdict verdict, int index, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int _plan_copy(
+        self, Verdict verdict, int index, Py_ssize_t start, Py_ssize_t end) except -1
     cdef bytes _join(self, bytes data)
     cdef Py_ssize_t _walk(self, Py_ssize_t size) except -1
     cdef MaskPlan _plan_of(self, Expected *head)

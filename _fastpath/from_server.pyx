@@ -17,7 +17,8 @@ from _fastpath.replies cimport (
 from _fastpath.settling cimport Settling
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.rowstream cimport RowStream
-from _fastpath.statements cimport Portal, Prepared, Verdict
+from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.statements cimport Verdict
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
 from _fastpath.errors import CrossCheckError, FrameError

@@ -411,11 +411,11 @@ cdef class JournalReader:
     def read_batch(self, max_bytes: int) -> list[tuple[int, bytes]]:
         """The same as (sequence, payload) pairs; [] when there is none."""
         cdef list batch = []
-        cdef Py_ssize_t number
+        cdef Py_ssize_t _number
         cdef uint64_t length
         self.scan(max_bytes)
         cdef const uint8_t *record = self.run
-        for number in range(self.run_records):
+        for _number in range(self.run_records):
             length = load_u32(record) & ~<uint32_t>LENGTH_CUT
             payload = PyBytes_FromStringAndSize(<char *>record + RECORD_HEADER, length)
             batch.append((load_u64(record + 8), payload))

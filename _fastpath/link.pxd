@@ -1,5 +1,5 @@
 from _fastpath.replies cimport ReplyQueue
-from _fastpath.statements cimport Prepared
+from _fastpath.prepared cimport Prepared
 
 
 cdef class ServerLink:

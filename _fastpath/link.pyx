@@ -26,7 +26,7 @@ cdef class ServerLink:
         )
 
     cdef bint owes_only_setup(self) noexcept:
-        """Whether nothing but the gateway's own settings is on its way, outside of a transaction."""
+        """Whether only the gateway's own settings are on their way, outside of a transaction."""
         cdef Py_ssize_t index
         cdef Expected *entry
         if self.transaction != c"I" or self.sync_pending or self.copy_in:

@@ -13,7 +13,8 @@ from _fastpath.link cimport ServerLink
 from _fastpath.replies cimport (
     MODE_REPLACE, MODE_SKIP, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
-from _fastpath.statements cimport Portal, Verdict, VerdictCache
+from _fastpath.prepared cimport Portal
+from _fastpath.statements cimport Verdict, VerdictCache
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
 

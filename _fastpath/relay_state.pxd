@@ -5,7 +5,8 @@ from _fastpath.datarow cimport MaskPlan
 from _fastpath.journal cimport Journal
 from _fastpath.link cimport ServerLink
 from _fastpath.outbuf cimport OutBuf
-from _fastpath.statements cimport Portal, Prepared, Verdict, VerdictCache
+from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.statements cimport Verdict, VerdictCache
 
 
 cdef enum RelayEvent:

@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t
 
 from _fastpath.relay_state cimport RelayState
 from _fastpath.replies cimport Expected
-from _fastpath.statements cimport Portal
+from _fastpath.prepared cimport Portal
 
 
 cdef class Settling(RelayState):

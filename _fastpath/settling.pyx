@@ -14,7 +14,8 @@ from _fastpath.replies cimport (
     MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_COPY_END, REPLY_EXECUTE,
     REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
-from _fastpath.statements cimport Portal, Prepared, Verdict
+from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.statements cimport Verdict
 from _fastpath.wire cimport HEADER_SIZE
 
 

@@ -50,30 +50,3 @@ cdef class VerdictCache:
     )
     cdef bytes server_name(self, bytes sql, bytes types)
     cdef int _keep(self, dict entries, bytes key, Verdict verdict) except -1
-
-
-cdef class Prepared:
-    cdef readonly bytes name
-    cdef readonly bytes server_name
-    cdef readonly bytes sql
-    cdef readonly bytes types         # parameter type OIDs as on the wire, count included
-    cdef readonly Verdict verdict
-    cdef VerdictCache cache           # the cache `verdict` came from: another one means decide again
-    cdef bytes shape                  # RowDescription payload, b"" for NoData, None when unknown
-
-
-cdef class Portal:
-    cdef readonly bytes name
-    cdef readonly Prepared prepared
-    cdef readonly Verdict verdict
-    cdef VerdictCache cache           # it was bound under: another one means decide again
-    cdef bytes formats                # result formats as on the wire, count included
-    cdef MaskPlan plan
-    cdef bint has_plan
-    cdef bint describing              # an injected Describe is on its way
-    cdef bint finished                # its result record is written
-    cdef bint described_to_client
-    cdef int64_t statement
-    cdef int64_t started_ns
-    cdef int64_t rows
-    cdef int64_t bytes

@@ -1,10 +1,9 @@
-"""Decisions in compiled form, and the statements and portals that carry them.
+"""Decisions in compiled form, and the cache that finds them.
 
 A `Verdict` is what the policy layer decided about one statement text, reduced to what the relay
 needs per message. It knows no policy: it only says what to do. `VerdictCache` holds the verdicts
 of one grant profile; it dies as a whole when policy or catalog change, so no key can be stale.
 """
-cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport PyObject
@@ -149,12 +148,3 @@ cdef bytes _key(
     target[size] = 0
     memcpy(target + size + 1, types, types_size)
     return key
-
-
-cdef class Prepared:
-    """A prepared statement as its client knows it."""
-
-
-@cython.freelist(64)
-cdef class Portal:
-    """A bound statement: the unit that is executed, recorded and masked."""

@@ -68,7 +68,9 @@ NOTE = (
     b"2026-03-04 10:20; wrote to alice@example.com, answered the same day. "
 ) * 4
 NOTES = build_row([b"12345", NOTE]) * ROW_COUNT
-DOCUMENT = b'{"id": 12345, "name": "alice@example.com", "tags": ["a", "b"], "address": {"zip": "12345"}}'
+DOCUMENT = (
+    b'{"id": 12345, "name": "alice@example.com", "tags": ["a", "b"], "address": {"zip": "12345"}}'
+)
 DOCUMENTS = build_row([b"12345", DOCUMENT]) * ROW_COUNT
 WIDE_PLANS = {
     "scan-note": (NOTES, MaskPlan([None, text("scan")])),

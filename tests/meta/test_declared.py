@@ -29,7 +29,7 @@ LIMITS_NOT_YET: set[str] = set()
 
 def product_text(*leave_out: str) -> str:
     """Return the product's source in one string, without the files that only declare."""
-    paths = [*ROOT.glob("gateway/**/*.py"), *ROOT.glob("_fastpath/*.py*")]
+    paths = [*ROOT.glob("gateway/**/*.py"), *ROOT.glob("_fastpath/*.p*")]
     kept = [path for path in paths if str(path.relative_to(ROOT)) not in leave_out]
     return "\n".join(path.read_text() for path in kept if path.suffix in {".py", ".pyx", ".pxd"})
 

@@ -40,8 +40,7 @@ def bearer_token(token: str) -> Iterator[Asked]:
     libpq: Any = ctypes.CDLL(str(path))
     asked, buffer = Asked(token), ctypes.create_string_buffer(token.encode())
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-    def hook(kind: int, _connection: int, data: int) -> int:
+    def answer(kind: int, _connection: int, data: int) -> int:
         if kind != _BEARER_TOKEN:
             return 0
         request = _Request.from_address(data)
@@ -51,6 +50,8 @@ def bearer_token(token: str) -> Iterator[Asked]:
         request.token = ctypes.addressof(buffer)
         return 1
 
+    takes = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    hook = takes(answer)  # referenced for as long as libpq may call it
     libpq.PQsetAuthDataHook(hook)
     try:
         yield asked

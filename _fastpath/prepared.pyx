@@ -1,0 +1,11 @@
+"""Prepared statements and portals of a client, with the verdicts they carry."""
+cimport cython
+
+
+cdef class Prepared:
+    """A prepared statement as its client knows it."""
+
+
+@cython.freelist(64)
+cdef class Portal:
+    """A bound statement: the unit that is executed, recorded and masked."""
