@@ -4,11 +4,16 @@ from typing import Any
 class Receiver:
     def data_received(self, data: bytes) -> None: ...
 
+class Poller:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def close(self) -> None: ...
+
 class PlainSocket:
     fd: int
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        poller: Poller,
         fd: int,
         receiver: Receiver,
         extra: dict[str, Any],

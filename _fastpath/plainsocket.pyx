@@ -2,11 +2,13 @@
 
 Most of a proxy's time is the kernel's, and of the rest the event loop's streams took half: a
 read became a Python call, a write a queue flushed at the end of the loop's pass. Here the loop
-only says that a socket is readable. It is the one module of `_fastpath` that does I/O. It looks
-like an asyncio transport, so that sessions need not know which one they have.
+only says that some of the sockets are readable; which ones is asked and answered in C. It is the
+one module of `_fastpath` that does I/O. A socket looks like an asyncio transport, so that
+sessions need not know which one they have.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EEXIST, EINTR, ENOENT, errno
+from libc.stdint cimport uint32_t
 
 import os
 
@@ -17,8 +19,23 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t c_recv "recv"(int fd, void *data, size_t size, int flags)
     Py_ssize_t c_send "send"(int fd, const void *data, size_t size, int flags)
 
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int count, int timeout)
+
 
 cdef enum:
+    EVENTS_MAX = 64
     READ_SIZE = 131072
     PENDING_HIGH = 262144
     PENDING_LOW = 65536
@@ -38,12 +55,63 @@ cdef class Receiver:
         self.received(data)
 
 
+cdef class Poller:
+    """The readable sockets of one loop. The loop watches one descriptor for all of them."""
+
+    def __init__(self, loop):
+        """Raises OSError when the kernel has no descriptor left."""
+        self._loop = loop
+        self._fd = epoll_create1(0)
+        if self._fd < 0:
+            raise OSError(errno, os.strerror(errno))
+        os.set_inheritable(self._fd, False)
+        self._sockets = []
+        loop.add_reader(self._fd, self._ready)
+
+    def close(self):
+        """Stop watching. Every socket must be paused or closed before."""
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+
+    cdef int watch(self, PlainSocket sock) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.fd = sock.fd
+        while len(self._sockets) <= sock.fd:
+            self._sockets.append(None)
+        self._sockets[sock.fd] = sock
+        if epoll_ctl(self._fd, EPOLL_CTL_ADD, sock.fd, &event) != 0 and errno != EEXIST:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    cdef int forget(self, PlainSocket sock) except -1:
+        cdef epoll_event event
+        self._sockets[sock.fd] = None
+        if epoll_ctl(self._fd, EPOLL_CTL_DEL, sock.fd, &event) != 0 and errno != ENOENT:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    def _ready(self):
+        """Handle what is readable now; what is left over keeps the loop calling."""
+        cdef epoll_event events[EVENTS_MAX]
+        cdef int count = epoll_wait(self._fd, events, EVENTS_MAX, 0)
+        cdef int index
+        for index in range(count):
+            # An earlier one of this round may have paused or closed it.
+            sock = self._sockets[events[index].data.fd]
+            if sock is not None:
+                (<PlainSocket>sock)._read()
+
+
 cdef class PlainSocket:
     """One connected, non-blocking stream socket. Owns `fd`."""
 
-    def __init__(self, loop, int fd, Receiver receiver not None, dict extra):
+    def __init__(
+        self, loop, Poller poller not None, int fd, Receiver receiver not None, dict extra
+    ):
         """Starts paused; `extra` answers `get_extra_info`."""
         self._loop = loop
+        self._poller = poller
         self.fd = fd
         self._receiver = receiver
         self._pending = []
@@ -53,13 +121,13 @@ cdef class PlainSocket:
         """Let `receiver` have what comes. Idempotent."""
         if not self._reading and not self._closing:
             self._reading = True
-            self._loop.add_reader(self.fd, self._readable)
+            self._poller.watch(self)
 
     def pause_reading(self):
         """Leave what comes to the kernel, which slows the peer down. Idempotent."""
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self.fd)
+            self._poller.forget(self)
 
     def set_protocol(self, Receiver receiver not None):
         """Give what comes to `receiver` from now on."""
@@ -96,7 +164,7 @@ cdef class PlainSocket:
         self._closing = True
         self._end(None)
 
-    def _readable(self):
+    cdef int _read(self) except -1:
         cdef Py_ssize_t size = c_recv(self.fd, read_buffer, READ_SIZE, MSG_DONTWAIT)
         cdef int failure = errno
         if size > 0:
@@ -112,6 +180,7 @@ cdef class PlainSocket:
             self._lost(None)
         elif failure != EAGAIN and failure != EINTR:
             self._lost(OSError(failure, os.strerror(failure)))
+        return 0
 
     def _writable(self):
         cdef bytes piece

@@ -75,10 +75,6 @@ cdef class Relay(ClientSide):
             self.link.owed += 1
             self.link.sync_pending = False
 
-    def mark_stale(self):
-        """Ask for `use_cache` before the next statement, as after a change of the catalog."""
-        self.revocation_seen = -1
-
     @property
     def is_stale(self):
         """Whether policy, catalog or a revocation moved on since `use_cache`."""

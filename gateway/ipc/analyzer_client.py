@@ -103,18 +103,6 @@ class AnalyzerClient:
             raise NotReady("the gateway is not ready", reason=str(error)) from error
         return None if answer.get("none") else answer
 
-    async def refresh(self, target: str) -> None:
-        """Ask every analyzer to look at the catalog of `target` now.
-
-        Needed only for haste: what is missed here is noticed by the CATALOG epoch or in time.
-        """
-        message = {"op": "refresh", "target": target}
-        for analyzer in self._analyzers:
-            try:
-                await analyzer.channel.request(message, self._timeout_s)
-            except ChannelError:
-                continue
-
     def close(self) -> None:
         """Drop the connections; pending requests fail."""
         for analyzer in self._analyzers:

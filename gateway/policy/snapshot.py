@@ -32,6 +32,10 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: object) -> object:
         """Run a statement without a result."""
 
+    async def fetchrow(self, query: str, *args: object) -> Sequence[Any]:
+        """Return the first row."""
+        ...
+
     async def fetch(self, query: str, *args: object) -> Sequence[Sequence[Any]]:
         """Run a query and return its rows."""
 
@@ -48,6 +52,9 @@ class _Recorder:
 
     async def execute(self, query: str, *args: object) -> object:
         return await self._connection.execute(query, *args)
+
+    async def fetchrow(self, query: str, *args: object) -> Sequence[Any]:
+        return (await self.fetch(query, *args))[0]
 
     async def fetch(self, query: str, *args: object) -> Sequence[Sequence[Any]]:
         rows = await self._connection.fetch(query, *args)
@@ -68,6 +75,9 @@ class _Replayer:
 
     async def execute(self, _query: str, *_args: object) -> object:
         return None
+
+    async def fetchrow(self, query: str, *args: object) -> Sequence[Any]:
+        return (await self.fetch(query, *args))[0]
 
     async def fetch(self, query: str, *args: object) -> Sequence[Sequence[Any]]:
         try:

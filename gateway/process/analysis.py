@@ -51,9 +51,6 @@ class Keeper(Protocol):
     async def on_miss(self, name: str) -> bool:
         """Look again, now and then; True when that changed a catalog."""
 
-    async def refresh(self, name: str) -> bool:
-        """Look now; True when that changed a catalog."""
-
 
 class EngineLike(Protocol):
     """What an analyzer needs of `gateway.policy.engine.Engine`."""
@@ -91,8 +88,6 @@ class Analyzer:
                     return await self._decide(message)
                 case "profile":
                     return await self._profile(message)
-                case "refresh":
-                    return {"changed": await self._keeper.refresh(str(message["target"]))}
                 case other:
                     raise ChannelError(f"unknown request {other!r}")
         except ClientError as error:

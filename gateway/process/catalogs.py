@@ -95,18 +95,11 @@ class CatalogKeeper:
 
     async def on_miss(self, name: str) -> bool:
         """Look again after a statement named something unknown. True when that changed it."""
-        return await self._look_again(name, pause_s=MISS_PAUSE_S)
-
-    async def refresh(self, name: str) -> bool:
-        """Look now: somebody changed the schema. True when that changed a catalog."""
-        return await self._look_again(name, pause_s=0.0)
-
-    async def _look_again(self, name: str, *, pause_s: float) -> bool:
         entry = self._entries.get(name)
         if entry is None:
             return False
         before = self.changes
-        await self._look(entry, pause_s=pause_s)
+        await self._look(entry, pause_s=MISS_PAUSE_S)
         return self.changes != before
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,6 +15,8 @@ from gateway.errors import AuditUnwritable, ClientError, MaskedColumnUse, Server
 if TYPE_CHECKING:
     from gateway.session.login import Login
     from gateway.session.session import Session
+
+log = logging.getLogger(__name__)
 
 _MISMATCH = metrics.SECURITY_EVENTS.slot("row_description")
 _PROTOCOL = metrics.SECURITY_EVENTS.slot("server_protocol")
@@ -45,9 +48,10 @@ def record_breach(session: Session, fault: object) -> ClientError:
     """Record why the server's stream is not trusted any more; return what the client is told."""
     if isinstance(fault, CrossCheckError):
         metrics.inc(_MISMATCH)
+        log.warning("session %s: result withheld: %s", session.login.session_id, fault.reason)
         _record(session, "security.mask_mismatch", text=fault.reason)
         # The likeliest cause is a table that changed since the catalog was read.
-        session.refresh_catalog()
+        session.catalog_changed()
         return MaskedColumnUse(
             "the result did not match its decision, so nothing of it was sent",
             reason=fault.reason,

@@ -22,6 +22,7 @@ from gateway.errors import (
     ProtocolViolation,
     ServerLost,
 )
+from gateway.ipc.epochs import CATALOG
 from gateway.limits import CLIENT_BUFFER_BYTES_MAX
 from gateway.protocol.messages import build_error, filter_error
 from gateway.session import events, hold, waits
@@ -50,7 +51,6 @@ class Session(Pump):
         self.draining = False
         self._held_input: list[bytes] = []
         self._held_size = 0
-        self._refreshing: asyncio.Task[None] | None = None
         self._cancel_asked = False
         self._work: Coroutine[Any, Any, None] | None = None  # not begun yet
         self.relay = Relay(
@@ -116,6 +116,7 @@ class Session(Pump):
                 self.task.cancel()
         elif self.server is not None and not self.server.link.is_idle():
             server = cast("ServerConnection", self.server)
+            server.reserve()
             self.worker.spawn(self._cancel_at_server(server), "cancel")
 
     def drain(self) -> None:
@@ -320,6 +321,7 @@ class Session(Pump):
         relay.abandon()
         relay.detach()
         if is_running:
+            server.reserve()
             self.worker.spawn(_stop_running(server), "stop-running")
         else:
             server.transport.abort()
@@ -334,20 +336,16 @@ class Session(Pump):
         if happened & Event.FINISHED:
             hold.report_finished(self)
         if happened & Event.DDL:
-            # The next statement of this client must see what this one changed.
-            self._refreshing = self.refresh_catalog()
-            self.relay.mark_stale()
+            self.catalog_changed()
         if happened & Event.IDLE:
             self._release_if_idle()
         if happened & Event.BACKLOG and self.task is None:
             cast("asyncio.ReadTransport", self.transport).resume_reading()
             self.pump()
 
-    def refresh_catalog(self) -> asyncio.Task[None]:
-        """Have the analyzers look at this target's catalog now."""
-        return self.worker.spawn(
-            self.worker.analyzer.refresh(self.login.target.name), "refresh-catalog"
-        )
+    def catalog_changed(self) -> None:
+        """Make every session of every worker ask anew: analyzers look before they answer."""
+        self.worker.epochs.bump(CATALOG)
 
     def _observe_status(self, payload: bytes) -> bool:
         forward = self.login.observe_status(payload)
@@ -355,12 +353,6 @@ class Session(Pump):
             self.relay.fault = "the server changed a pinned setting"
             self.relay.events |= Event.BROKEN
         return bool(forward)
-
-    async def catalog_refreshed(self) -> None:
-        """Wait until the analyzers have seen what a DDL of this session changed."""
-        if self._refreshing is not None:
-            await self._refreshing
-            self._refreshing = None
 
     def use_rights(self, rights: Rights) -> None:
         """Decide under `rights` from now on."""

@@ -93,7 +93,6 @@ async def await_journal(session: Session) -> None:
 
 async def renew_rights(session: Session) -> None:
     """Fetch the rights anew after policy, catalog or revocations moved; end what lost them."""
-    await session.catalog_refreshed()
     login, worker = session.login, session.worker
     level = login.rights.profile.level
     rights = await worker.rights.load(login.principal, login.target.name, login.requested)

@@ -82,9 +82,16 @@ class ServerConnection(ServerPort):
             pos += 1 + size
         return pos == len(data)
 
-    async def cancel(self) -> None:
-        """Cancel what runs here. The connection stays reserved until the server has done so."""
+    def reserve(self) -> None:
+        """Keep the connection from everybody else until the `cancel` that follows is through.
+
+        At once, not when the cancel's task begins: in between the statement may end, and the
+        cancel would hit whoever gets the connection next.
+        """
         self.cancelling += 1
+
+    async def cancel(self) -> None:
+        """Cancel what runs here, after `reserve`; return when the server has done so."""
         try:
             await send_cancel(
                 self.pool.target,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from _fastpath.plainsocket import PlainSocket, Receiver
+from _fastpath.plainsocket import PlainSocket, Poller, Receiver
 
 
 class _Gone(asyncio.Protocol):
@@ -30,4 +30,16 @@ def take_over(transport: asyncio.Transport, receiver: Receiver) -> asyncio.Trans
     transport.set_protocol(_Gone())
     transport.abort()
     loop = asyncio.get_running_loop()
-    return PlainSocket(loop, descriptor, receiver, known)  # type: ignore[return-value]
+    return PlainSocket(loop, _poller_of(loop), descriptor, receiver, known)  # type: ignore[return-value]
+
+
+_pollers: dict[asyncio.AbstractEventLoop, Poller] = {}
+
+
+def _poller_of(loop: asyncio.AbstractEventLoop) -> Poller:
+    """The poller of `loop`; a process has one loop, tests may have had earlier ones."""
+    poller = _pollers.get(loop)
+    if poller is None:
+        _pollers.clear()
+        poller = _pollers[loop] = Poller(loop)
+    return poller

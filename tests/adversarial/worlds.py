@@ -197,6 +197,7 @@ class Direct(WireClient):
         for step in steps:
             seen += self.ask(wireclient.query(step))
         self.ask(wireclient.query("rollback"))
+        self.ask(wireclient.query("deallocate all"))  # PREPARE outlives its transaction
         return seen
 
 

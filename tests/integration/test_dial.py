@@ -27,7 +27,6 @@ from tests.integration.dial_parts import (
     free_port,
 )
 
-pytest_plugins = ("tests.integration.dial_parts",)
 pytestmark = pytest.mark.skipif(not PG_BIN.exists(), reason="needs Debian's postgresql-15")
 
 

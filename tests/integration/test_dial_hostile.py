@@ -19,8 +19,6 @@ from tests.integration.dial_parts import (
     Server,
 )
 
-pytest_plugins = ("tests.integration.dial_parts",)
-
 
 def msg(kind: bytes, payload: bytes) -> bytes:
     return kind + struct.pack("!I", len(payload) + 4) + payload

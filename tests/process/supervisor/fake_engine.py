@@ -65,9 +65,6 @@ class FakeKeeper:
     async def on_miss(self, name: str) -> bool:
         return False
 
-    async def refresh(self, name: str) -> bool:
-        return False
-
 
 def make_engine(active: bytes, catalogs: Mapping[str, Any], _: EngineLike | None) -> EngineLike:
     return FakeEngine(active.decode())
