@@ -80,8 +80,9 @@ demo: setup-demo ## show an agent session on a real PostgreSQL (ONCE=1 ends afte
 test: build lint ## set up, build, lint, run every suite against real servers
 	@$(PYTEST) -n $(JOBS) $(FAST) tests/property tests/fuzz $(MICRO)
 	@# Whole gateways and servers: few at a time, or their deadlines measure the machine.
-	@$(PYTEST) -n 2 --dist loadfile tests/integration tests/adversarial tests/conformance tests/docs
-	@$(PYTEST) tests/process
+	@$(PYTEST) -n 2 --dist loadfile tests/integration tests/adversarial tests/conformance
+	@# The tour and the demo want the well-known ports, so one at a time.
+	@$(PYTEST) tests/process tests/docs
 
 test-fast: build ## run the suites that need no server
 	@$(PYTEST) -n $(JOBS) $(FAST)

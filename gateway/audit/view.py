@@ -63,7 +63,8 @@ def show_time(time_us: int, *, is_local: bool) -> str:
 
 def who(record: dict[str, Any]) -> str:
     """The subject of a record, however its writer put it."""
-    subject = record.get("subject") or record.get("principal") or record.get("by") or ""
+    decided = record.get("kind") == "approval.decided" and record.get("by")
+    subject = decided or record.get("subject") or record.get("principal") or record.get("by") or ""
     if isinstance(subject, dict):
         subject = subject.get("subject", "")
     return str(subject).rpartition("|")[2]
@@ -91,7 +92,9 @@ def detail(event: Event) -> str:
     parts += [str(rules)] if isinstance(rules, str) else [", ".join(map(str, rules))]
     if event.result is not None:
         rows, duration = event.result.get("rows"), event.result.get("duration_us")
-        parts.append(f"{rows} rows" if isinstance(rows, int) and rows >= 0 else "")
+        # The tag says what a write changed; `rows` counts what was sent back.
+        sent = f"{rows} rows" if isinstance(rows, int) and rows >= 0 else ""
+        parts.append(str(event.result.get("tag") or sent))
         parts.append(f"{duration / 1000:.1f} ms" if isinstance(duration, int) else "")
     return " · ".join(part for part in parts if part)
 

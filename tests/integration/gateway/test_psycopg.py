@@ -104,12 +104,12 @@ def test_pipeline(connection: Connection) -> None:
 
 def test_pipeline_error_skips_to_sync(each_gateway: GatewayProcess) -> None:
     with each_gateway.connect() as connection:
+        # The answer to the division may be read while the insert is being sent, or at the sync.
         with pytest.raises(psycopg.errors.DivisionByZero), connection.pipeline() as pipeline:  # noqa: PT012
             connection.execute("select 1")
             connection.execute("select 1 / 0")
-            skipped = connection.execute("insert into sales.scratch values (8, 'p', 1)")
+            connection.execute("insert into sales.scratch values (8, 'p', 1)")
             pipeline.sync()
-        assert skipped.statusmessage is None
         assert connection.execute("select count(*) from sales.scratch where id = 8").fetchone() == (
             0,
         )
