@@ -244,16 +244,6 @@ cdef class Relay(ClientSide):
         self.link.queue.clear()
 
     @property
-    def in_transaction(self):
-        """Whether the waiting message would run inside a transaction or an open pipeline."""
-        return self.link is not None and not self.link.nothing_owed()
-
-    @property
-    def waiting_kind(self):
-        """Type byte of the message that `advance` stopped at."""
-        return self.input[self.pos] if self.input is not None and self.pos < len(self.input) else 0
-
-    @property
     def can_release(self):
         """Whether the server connection may serve somebody else now."""
         return self.link is not None and self.pin is None and self.link.is_idle()
