@@ -66,7 +66,7 @@ async def attach_later(session: Session) -> None:
     """Wait for a server connection; without one in time the session ends."""
     started_ns = time.monotonic_ns()
     try:
-        server = await session.pool.acquire()
+        server = await session.pool.acquire(session.relay.principal)
     except ClientError as error:
         if error.severity != "FATAL":
             raise

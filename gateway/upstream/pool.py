@@ -1,8 +1,11 @@
 """Server connections of one worker for one target and level, handed out per transaction.
 
 A connection prefers the principal it served last: changing principals costs a DISCARD ALL that
-the relay sends in the same write as the first statement. Waiters are served in order. The pool
-is the only place that gives a connection to anybody.
+the relay sends in the same write as the first statement. Waiters are served in turn by
+principal. The pool is the only place that gives a connection to anybody.
+
+Invariant: while somebody waits no connection is idle, and as many dials are under way as there
+is room and need for.
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from _fastpath.pump import PoolGate, ServerPort
 from gateway import metrics
@@ -27,6 +29,7 @@ from gateway.limits import (
 from gateway.policy.profile import Level
 from gateway.upstream.cancel import send_cancel
 from gateway.upstream.dial import DialedConnection, dial
+from gateway.upstream.fairqueue import FairQueue
 from gateway.upstream.startup import build_server_startup
 from gateway.upstream.takeover import take_over
 
@@ -127,8 +130,9 @@ class Pool(PoolGate):
         self._secret = secret
         self._idle: list[ServerConnection] = []
         self._all: set[ServerConnection] = set()
-        self._waiters: deque[asyncio.Future[ServerConnection]] = deque()
+        self._waiters: FairQueue[ServerConnection] = FairQueue()
         self._dials: set[asyncio.Task[None]] = set()
+        self._dialing = 0  # falls when a dial has its result, before its task has ended
         self._failure: str = ""
 
     def take(self, principal: object) -> ServerConnection | None:
@@ -141,14 +145,14 @@ class Pool(PoolGate):
         for index in range(len(idle) - 1, -1, -1):
             if idle[index].link.principal == principal:
                 return idle.pop(index)
-        if len(self._all) + len(self._dials) < self._size and idle[0].link.principal is not None:
+        if self._room > 0 and idle[0].link.principal is not None:
             # Room for one more: rather dial than wipe another principal's connection.
             self._dial_more(1)
         return idle.pop(0)
 
     def _take_parked(self, principal: object) -> ServerConnection | None:
         """Take a connection away from a session that is between two transactions."""
-        if len(self._all) + len(self._dials) < self._size:
+        if self._room > 0:
             return None  # dialing one more disturbs nobody
         parked = [one for one in self._all if one.holder is not None and one.is_parked]
         if not parked:
@@ -159,36 +163,40 @@ class Pool(PoolGate):
         self._idle.remove(chosen)
         return chosen
 
-    async def acquire(self) -> ServerConnection:
-        """Wait for a connection, `pool.wait` at most.
+    async def acquire(self, principal: Hashable) -> ServerConnection:
+        """Wait for a connection, `pool.wait` at most; one that is idle is had at once.
 
         Raises TooManySessions when all are in use, NotReady when the server cannot be reached.
         """
+        # Since the caller looked one may have come back: nobody would hand that over.
+        ready = self.take(principal)
+        if ready is not None:
+            return ready
         if len(self._waiters) >= POOL_WAITERS_MAX:
             raise TooManySessions("too many statements wait for a server connection")
         future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
-        self._waiters.append(future)
+        self._waiters.push(principal, future)
         self.waiting = len(self._waiters)
-        self._dial_more(len(self._waiters) - len(self._dials))
+        self._dial_more(len(self._waiters) - self._dialing)
         try:
             async with asyncio.timeout(self._wait_s):
                 return await future
         except TimeoutError:
+            if _was_handed(future):
+                return future.result()
             raise self._no_connection() from None
         except asyncio.CancelledError:
-            # Handed over in the same pass of the loop as the cancel.
-            if future.done() and not future.cancelled():
+            if _was_handed(future):
                 self.release(future.result())
             raise
         finally:
-            if future in self._waiters:
-                self._waiters.remove(future)
+            self._waiters.discard(principal, future)
             self.waiting = len(self._waiters)
 
     async def warm(self) -> dict[str, str]:
         """Return the server's ParameterStatus values, dialing once if none is known yet."""
         if self.parameters is None:
-            self.release(await self.acquire())
+            self.release(await self.acquire(None))
         assert self.parameters is not None
         return self.parameters
 
@@ -202,12 +210,11 @@ class Pool(PoolGate):
             return
         if connection.link.prepared_count > _PREPARED_MAX:
             connection.link.dirty = True
-        while self._waiters:
-            future = self._waiters.popleft()
-            self.waiting = len(self._waiters)
-            if not future.done():
-                future.set_result(connection)
-                return
+        future = self._waiters.pop()
+        self.waiting = len(self._waiters)
+        if future is not None:
+            future.set_result(connection)
+            return
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
 
@@ -252,9 +259,13 @@ class Pool(PoolGate):
             facts={"pool_size": self._size},
         )
 
+    @property
+    def _room(self) -> int:
+        return self._size - len(self._all) - self._dialing
+
     def _dial_more(self, count: int) -> None:
-        room = self._size - len(self._all) - len(self._dials)
-        for _ in range(min(count, room)):
+        for _ in range(min(count, self._room)):
+            self._dialing += 1
             task = asyncio.get_running_loop().create_task(
                 self._dial(), name=f"dial-{self.target.name}-{self.level}"
             )
@@ -262,33 +273,44 @@ class Pool(PoolGate):
             task.add_done_callback(self._dials.discard)
 
     async def _dial(self) -> None:
-        while True:
-            try:
-                # File and command credentials block, and may have been rotated.
-                secret = await asyncio.to_thread(self._secret)
-                dialed = await dial(
-                    self.target,
-                    secret,
-                    build_server_startup(self.target, self.level),
-                    timeout_s=DIAL_TIMEOUT_S,
-                )
-            except (UpstreamError, ConfigError) as error:
-                metrics.inc(_DIAL_FAILED)
-                if str(error) != self._failure:
-                    log.warning("%s", error)
-                self._failure = str(error)
-                if not self._waiters:
+        dialed = None
+        try:
+            while dialed is None:
+                dialed = await self._dial_once()
+                if dialed is None and self._waiters:
+                    await asyncio.sleep(_DIAL_RETRY_S)
+                if dialed is None and not self._waiters:
                     return
-                await asyncio.sleep(_DIAL_RETRY_S)
-                if not self._waiters:
-                    return
-                continue
-            break
-        metrics.inc(_DIAL_OK)
-        self._failure = ""
-        self.parameters = dialed.parameters
+        finally:
+            self._dialing -= 1
         connection = ServerConnection(self, dialed)
         connection.transport = take_over(dialed.transport, connection)
         self._all.add(connection)
         connection.transport.resume_reading()
         self.release(connection)
+
+    async def _dial_once(self) -> DialedConnection | None:
+        try:
+            # File and command credentials block, and may have been rotated.
+            secret = await asyncio.to_thread(self._secret)
+            dialed = await dial(
+                self.target,
+                secret,
+                build_server_startup(self.target, self.level),
+                timeout_s=DIAL_TIMEOUT_S,
+            )
+        except (UpstreamError, ConfigError) as error:
+            metrics.inc(_DIAL_FAILED)
+            if str(error) != self._failure:
+                log.warning("%s", error)
+            self._failure = str(error)
+            return None
+        metrics.inc(_DIAL_OK)
+        self._failure = ""
+        self.parameters = dialed.parameters
+        return dialed
+
+
+def _was_handed(future: asyncio.Future[ServerConnection]) -> bool:
+    """Whether a connection came in the same pass of the loop as the end of the wait."""
+    return future.done() and not future.cancelled()
