@@ -14,7 +14,12 @@ from typing import Any, Final
 import orjson
 
 from gateway.audit.search import Event, Place, Query, parse_records, statement_key
-from gateway.audit.segments import FILE_HEADER_SIZE, list_segments, segment_directory
+from gateway.audit.segments import (
+    FILE_HEADER_SIZE,
+    list_segments,
+    read_segment,
+    segment_directory,
+)
 from gateway.audit.view import who
 
 _RUNNING_MAX: Final = 100_000
@@ -40,7 +45,7 @@ def read_events(data_dir: Path, query: Query) -> Iterator[Event]:
     """Matching events in order of their end: a statement with its result, or without at last."""
     running: OrderedDict[Place, Event] = OrderedDict()
     for path in list_segments(segment_directory(data_dir)):
-        for sequence, record in parse_records(path.read_bytes(), FILE_HEADER_SIZE):
+        for sequence, record in parse_records(read_segment(path), FILE_HEADER_SIZE):
             event = Event(sequence, record)
             place = statement_key(record)
             if place is not None and record["kind"] == "statement.intent":

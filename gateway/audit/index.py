@@ -15,7 +15,15 @@ from typing import Final, NamedTuple
 import apsw
 
 from _fastpath.terms import TermScanner
-from gateway.audit.segments import Entry, list_segments, read_entries
+from gateway.audit.segments import (
+    FILE_HEADER_SIZE,
+    Entry,
+    list_segments,
+    read_entries,
+    read_segment,
+    segment_number,
+    segment_size,
+)
 from gateway.logs import get_logger
 
 _LOG = get_logger("audit")
@@ -122,12 +130,16 @@ class AuditIndex:
         ).fetchone() or (0, 0)
         count = 0
         for path in list_segments(directory):
-            first = int(path.stem)
+            first = segment_number(path)
             if first < segment:
                 continue
             heartbeat()
-            data = path.read_bytes()
-            start = finish if first == segment else 32
+            start = finish if first == segment else FILE_HEADER_SIZE
+            try:
+                data = read_segment(path)
+            except ValueError as error:
+                _LOG.error("%s cannot be indexed: %s", path.name, error)
+                continue
             for entry in read_entries(data, start=start):
                 self.add_entry(first, entry)
                 count += 1
@@ -138,7 +150,7 @@ class AuditIndex:
         """Drop blocks behind a segment's end: a power loss can leave the index ahead of it."""
         paths = list_segments(directory)
         if paths:
-            last, size = int(paths[-1].stem), paths[-1].stat().st_size
+            last, size = segment_number(paths[-1]), _size_of(paths[-1])
             for row in self._db.execute(
                 "SELECT id FROM block WHERE segment > ?1 OR (segment = ?1 AND finish > ?2)",
                 (last, size),
@@ -289,6 +301,13 @@ class IndexReader:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return segment_size(path)
+    except ValueError:  # verify names it; nothing of it can be in the way of the index
+        return 0
 
 
 def _connect(path: Path) -> apsw.Connection:

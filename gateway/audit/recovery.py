@@ -29,6 +29,9 @@ from gateway.audit.segments import (
     list_segments,
     read_entries,
     read_file_header,
+    read_segment,
+    segment_number,
+    segment_path,
 )
 from gateway.audit.signing import Checkpoint, is_signed_by, line_digest, parse_line, read_lines
 
@@ -79,7 +82,7 @@ def recover(
     events: list[dict[str, Any]] = []
     checkpoints = _recover_checkpoints(directory / "checkpoints.log", public, events)
     for leftover in segments.glob("*.new"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
     paths = list_segments(segments)
     if not paths:
         end = _end_without_segments(checkpoints, events)
@@ -87,19 +90,20 @@ def recover(
         writer.open_new(checkpoints.number_next - 1)
         return writer, checkpoints, events
     path = paths[-1]
-    data = path.read_bytes()
     try:
+        data = read_segment(path)
         walk = _walk(data)
     except (ValueError, KeyError, TypeError, AttributeError):
         # Not a segment any more. It stays as evidence; the checkpoints say what is missing.
-        path.rename(path.with_suffix(".damaged"))
+        damaged = segment_path(segments, segment_number(path)).with_suffix(".damaged")
+        path.rename(damaged)
         writer, checkpoints, more = recover(directory, public)
-        event = {"kind": "security.audit_damaged", "file": path.with_suffix(".damaged").name}
+        event = {"kind": "security.audit_damaged", "file": damaged.name}
         return writer, checkpoints, [event, *more]
     signed = checkpoints.last.sequence if checkpoints.last else 0
     is_resumable = not walk.is_closed
     if walk.end < len(data):
-        if walk.sequence >= signed:
+        if walk.sequence >= signed and path.suffix == ".seg":
             _cut_tail(path, data, walk, events)
         else:
             _skip_damage(path, data, walk, events)

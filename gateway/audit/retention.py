@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from _fastpath.journal import Journal
 from gateway.audit.chain import EntryKind
 from gateway.audit.journal import Recorder
-from gateway.audit.segments import FILE_HEADER_SIZE, Entry, list_segments, read_entries
+from gateway.audit.segments import (
+    FILE_HEADER_SIZE,
+    Entry,
+    list_segments,
+    read_entries,
+    read_opening,
+    read_segment,
+)
 from gateway.audit.signing import (
     append_line,
     key_id,
@@ -104,7 +112,10 @@ def plan_purge(data_dir: Path, *, before_us: int) -> Plan:
     holds = read_holds(directory)
     delete: list[OldSegment] = []
     held: list[tuple[OldSegment, str]] = []
-    for path in list_segments(directory / "segments")[:-1]:
+    for path, following in pairwise(list_segments(directory / "segments")):
+        # The next one's beginning is this one's end: most need not be read.
+        if read_opening(following).get("time", 0) >= before_us:
+            break
         segment = _look(path)
         if segment is None or segment.until_us >= before_us:
             continue
@@ -122,7 +133,11 @@ def _look(path: Path) -> OldSegment | None:
     """What a closed segment is; None for one that is not closed well: it is evidence."""
     first: Entry | None = None
     last: Entry | None = None
-    for entry in read_entries(path.read_bytes(), start=FILE_HEADER_SIZE):
+    try:
+        data = read_segment(path)
+    except ValueError:
+        return None
+    for entry in read_entries(data, start=FILE_HEADER_SIZE):
         first, last = first or entry, entry
     if first is None or last is None or last.kind != EntryKind.CLOSE:
         return None
@@ -154,7 +169,8 @@ def purge(data_dir: Path, plan: Plan, *, rule: str, by: str, now_us: int) -> Non
         body = orjson.dumps(fields | {"key": key_id(key.public_key())})
         line = body + b" " + key.sign(PURGE_TAG + body).hex().encode() + b"\n"
         append_line(directory / "purged.log", line)
-        (directory / "segments" / segment.file).unlink()
+        for path in directory.joinpath("segments").glob(f"{segment.first_sequence:020d}.seg*"):
+            path.unlink()
     sync_directory(directory / "segments")
 
 

@@ -6,7 +6,6 @@ not entered yet, or all of it when there is no usable index, is read from the se
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +22,11 @@ from gateway.audit.segments import (
     FILE_HEADER_SIZE,
     list_segments,
     read_entries,
+    read_segment,
     segment_directory,
+    segment_number,
     segment_path,
+    segment_size,
 )
 
 Record = dict[str, Any]
@@ -163,12 +165,6 @@ def _needles(query: Query) -> list[bytes]:
     ]
 
 
-def _sequence_at(path: Path, offset: int) -> int:
-    """The sequence of the entry that begins at `offset`."""
-    with path.open("rb") as file:
-        return int.from_bytes(os.pread(file.fileno(), 8, offset), "little")
-
-
 class AuditSearch:
     """Searches over one data directory, online or on a copy."""
 
@@ -228,13 +224,17 @@ class AuditSearch:
         segment, finish = self._index.indexed_to() if self._index else (0, 0)
         blocks = []
         for path in list_segments(self._segments):
-            first = int(path.stem)
+            first = segment_number(path)
             if first < segment:
                 continue
             start = finish if first == segment else FILE_HEADER_SIZE
-            size = path.stat().st_size
+            try:
+                size = segment_size(path)
+                head = read_segment(path, start, start + 8)
+            except (OSError, ValueError):  # purged meanwhile, or damaged: verify says so
+                continue
             if size > start:
-                sequence = _sequence_at(path, start)
+                sequence = int.from_bytes(head, "little")
                 blocks.append(Block(first, start, size, sequence, 0, TIME_MAX))
         return blocks[::-1]
 
@@ -260,9 +260,9 @@ class AuditSearch:
 
     def _read(self, block: Block) -> bytes:
         try:
-            with segment_path(self._segments, block.segment).open("rb") as file:
-                return os.pread(file.fileno(), block.finish - block.start, block.start)
-        except FileNotFoundError:  # purged, or cut away: verify says so, a search goes on
+            path = segment_path(self._segments, block.segment)
+            return read_segment(path, block.start, block.finish)
+        except (FileNotFoundError, ValueError):  # purged or damaged: verify says so
             return b""
 
     def _event(self, sequence: int, record: Record, block: Block, page: _Page) -> Event:
@@ -306,25 +306,23 @@ class AuditFollower:
         self._segments = segment_directory(data_dir)
         self._pending: OrderedDict[Place, tuple[float, Event]] = OrderedDict()
         paths = list_segments(self._segments)
-        self._first = int(paths[-1].stem) if paths else 0
+        self._first = segment_number(paths[-1]) if paths else 0
         self._offset = FILE_HEADER_SIZE
         if paths:
             # By entries and not by size: the last one may be only half written at this moment.
-            for entry in read_entries(paths[-1].read_bytes(), start=FILE_HEADER_SIZE):
+            for entry in read_entries(read_segment(paths[-1]), start=FILE_HEADER_SIZE):
                 self._offset = entry.end
 
     def poll(self, now_s: float) -> list[Event]:
         """Events since the last poll; `now_s` is any monotonic reading."""
         events: list[Event] = []
         for path in list_segments(self._segments):
-            first = int(path.stem)
+            first = segment_number(path)
             if first < self._first:
                 continue
             if first > self._first:
                 self._first, self._offset = first, FILE_HEADER_SIZE
-            with path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
+            data = read_segment(path, self._offset)
             for entry in read_entries(data, base=self._offset):
                 self._offset = entry.end
             for sequence, record in parse_records(data):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,6 +20,7 @@ from _fastpath.openset import OpenStatements
 from _fastpath.terms import TermScanner
 from _fastpath.trail import Trail
 from gateway.audit.chain import ENTRY_OVERHEAD, HASH_SIZE, HEAD, ZERO_HASH, EntryKind, leaf_hash
+from gateway.audit.packing import SUFFIX, packed_plain_size, read_packed, read_packed_span
 from gateway.audit.signing import sync_directory
 from gateway.clock import now_us
 
@@ -50,14 +51,50 @@ def segment_directory(data_dir: Path) -> Path:
     return data_dir / "audit" / "segments"
 
 
+def segment_number(path: Path) -> int:
+    """The first sequence of a segment, which names its file, packed or not."""
+    return int(path.name.partition(".")[0])
+
+
 def list_segments(directory: Path) -> list[Path]:
-    """The segment files in order; the name is the first sequence."""
-    return sorted(directory.glob("[0-9]*.seg"))
+    """The segment files in order. One that a crash left in both forms counts as plain."""
+    found = {segment_number(path): path for path in directory.glob(f"[0-9]*.seg{SUFFIX}")}
+    found |= {segment_number(path): path for path in directory.glob("[0-9]*.seg")}
+    return [found[number] for number in sorted(found)]
 
 
 def segment_path(directory: Path, first_sequence: int) -> Path:
-    """The file that starts at `first_sequence`."""
+    """The file that starts at `first_sequence`, while it is written."""
     return directory / f"{first_sequence:020d}.seg"
+
+
+def read_segment(path: Path, start: int = 0, finish: int | None = None) -> bytes:
+    """The plain bytes of a segment, or a span of them, whichever form it has by now.
+
+    Raises OSError, ValueError when a packed one cannot be read.
+    """
+    try:
+        if path.suffix == SUFFIX:
+            return read_packed_span(path, start, finish) if start or finish else read_packed(path)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size if finish is None else finish
+            return os.pread(file.fileno(), size - start, start) if size > start else b""
+    except FileNotFoundError:
+        packed = path.with_name(path.name + SUFFIX)
+        if path.suffix == SUFFIX or not packed.exists():
+            raise
+        return read_segment(packed, start, finish)
+
+
+def segment_size(path: Path) -> int:
+    """How many plain bytes a segment has. Raises OSError, ValueError."""
+    try:
+        return packed_plain_size(path) if path.suffix == SUFFIX else path.stat().st_size
+    except FileNotFoundError:
+        packed = path.with_name(path.name + SUFFIX)
+        if path.suffix == SUFFIX or not packed.exists():
+            raise
+        return packed_plain_size(packed)
 
 
 def read_file_header(data: bytes) -> tuple[bytes, int]:
@@ -83,6 +120,18 @@ def read_entries(data: bytes, base: int = 0, start: int = 0) -> Iterator[Entry]:
         payload = data[body : body + length]
         yield Entry(base + position, sequence, kind, ring_id, ring_sequence, head, leaf, payload)
         position = body + length
+
+
+def read_opening(path: Path) -> dict[str, Any]:
+    """What a segment's first entry says, unchecked. Raises OSError, ValueError."""
+    head = read_segment(path, FILE_HEADER_SIZE, FILE_HEADER_SIZE + HEAD.size)
+    if len(head) < HEAD.size or HEAD.unpack(head)[2] != EntryKind.OPEN:
+        raise ValueError("the segment has no opening entry")
+    start = FILE_HEADER_SIZE + ENTRY_OVERHEAD
+    fields = orjson.loads(read_segment(path, start, start + HEAD.unpack(head)[1]))
+    if not isinstance(fields, dict):
+        raise ValueError("the opening entry is not an object")
+    return fields
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +167,7 @@ class SegmentWriter:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.path, self.size, self.opened_us = path, size, opened_us
         self._synced_size = size
-        self.first_sequence = int(path.stem)
+        self.first_sequence = segment_number(path)
         self._trail = Trail(self.end.stream, self.end.sequence_next, self.end.leaf)
         self._trail.add_leaves(leaves)
 

@@ -18,6 +18,7 @@ from _fastpath.openset import OpenStatements
 from _fastpath.terms import TermScanner
 from gateway.audit.chain import ENTRY_OVERHEAD, HEAD, ZERO_HASH, EntryKind, MerkleTree, leaf_hash
 from gateway.audit.findings import Verification
+from gateway.audit.packing import SUFFIX, read_packed
 from gateway.audit.retention import read_purged
 from gateway.audit.segments import (
     FILE_HEADER_SIZE,
@@ -25,6 +26,8 @@ from gateway.audit.segments import (
     list_segments,
     read_entries,
     read_file_header,
+    read_segment,
+    segment_number,
 )
 from gateway.audit.signing import (
     Checkpoint,
@@ -64,17 +67,39 @@ def verify(
     for text in wrong:
         result.add("signature", "purged.log", 0, text)
     segments = list_segments(directory / "segments")
-    total = sum(path.stat().st_size for path in segments)
-    done = 0
+    sizes = {path: _disk_size(path) for path in segments}
+    total, done = sum(sizes.values()), 0
     for path in segments:
-        data = path.read_bytes()
+        data = _read(path, result)
         walk.segment(path, data, is_last=path == segments[-1])
-        done += len(data)
+        done += sizes[path]
         progress(done, total)
     walk.finish()
     for path in sorted((directory / "segments").glob("*.torn-*")):
         result.notes.append(f"{path.name}: unsigned bytes that a start after a crash set aside")
     return result
+
+
+def _disk_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # packed at this moment
+        return 0
+
+
+def _read(path: Path, result: Verification) -> bytes:
+    """The plain bytes of a segment; a packed one is checked to its last byte first."""
+    first = segment_number(path)
+    try:
+        if path.suffix == SUFFIX:
+            return read_packed(path, check=True)
+        return read_segment(path)
+    except ValueError as error:
+        result.add("edited", path.name, first, f"cannot be unpacked: {error}")
+    try:
+        return read_packed(path)
+    except ValueError:
+        return b""
 
 
 def _verify_checkpoints(
@@ -136,34 +161,34 @@ class _TrailWalk:
         self.purged: dict[int, dict[str, Any]] = {}  # by first sequence
         self.opened = OpenStatements()
         self.scanner = TermScanner(())
-        self.file = ""
+        self.file, self.first_named = "", 0
 
     def segment(self, path: Path, data: bytes, *, is_last: bool) -> None:
         """Check one file as the continuation of those before."""
-        self.file = path.name
+        self.file, self.first_named = path.name, segment_number(path)
         result = self.result
         result.segments += 1
         try:
             stream, first = read_file_header(data)
         except ValueError:
-            result.add("edited", self.file, int(path.stem), "the file header is not a segment's")
-            stream, first = self.stream, int(path.stem)
+            result.add("edited", self.file, self.first_named, "the file header is not a segment's")
+            stream, first = self.stream, self.first_named
         if not self.stream:
             self.stream = stream
             result.stream = stream.hex()
         if stream != self.stream:
             result.add("fork", self.file, first, "belongs to another stream")
-        if first != int(path.stem):
-            text = f"the file is named {int(path.stem)} and begins at {first}"
+        if first != self.first_named:
+            text = f"the file is named {self.first_named} and begins at {first}"
             result.add("edited", self.file, first, text)
-        self._step_over_purged(int(path.stem))
-        if int(path.stem) > self.sequence + 1:
-            text = f"sequences {self.sequence + 1} to {int(path.stem) - 1} are missing"
+        self._step_over_purged(self.first_named)
+        if self.first_named > self.sequence + 1:
+            text = f"sequences {self.sequence + 1} to {self.first_named - 1} are missing"
             result.add("gap", self.file, self.sequence + 1, text)
-            self.sequence, self.leaf = int(path.stem) - 1, b""
-        elif int(path.stem) <= self.sequence:
-            text = f"begins at {int(path.stem)}, but {self.sequence} was already reached"
-            result.add("fork", self.file, int(path.stem), text)
+            self.sequence, self.leaf = self.first_named - 1, b""
+        elif self.first_named <= self.sequence:
+            text = f"begins at {self.first_named}, but {self.sequence} was already reached"
+            result.add("fork", self.file, self.first_named, text)
         entries, torn = self._split(data)
         if torn and is_last and self.sequence + len(entries) >= result.signed_to:
             result.notes.append(f"{self.file}: {torn} bytes of an unfinished entry at the end")

@@ -11,17 +11,18 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _fastpath.journal import JournalReader, RingDamaged
 from _fastpath.terms import TermScanner
-from gateway import limits, metrics
+from gateway import metrics
 from gateway.audit.disk import DiskWatch, disk_share
 from gateway.audit.index import AuditIndex, index_path
+from gateway.audit.packer import Packer
 from gateway.audit.records import build_record
 from gateway.audit.recovery import recover
+from gateway.audit.settings import WriterSettings
 from gateway.audit.signing import (
     Checkpoint,
     append_line,
@@ -34,6 +35,7 @@ from gateway.audit.wake import WriterWaits
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.logs import get_logger
 
+__all__ = ["AuditWriter", "WriterSettings"]
 _LOG = get_logger("audit")
 _RINGS_LOOK_S = 0.25  # how often new ring files are looked for
 _DISK_LOOK_S = 1.0
@@ -43,20 +45,6 @@ _INDEX_COMMIT_S = 1.0
 _CLOSE_S_MAX = 5.0  # producers that do not stop must not keep the writer from stopping
 _RECORDS = metrics.AUDIT_RECORDS.slot()
 _LAG = metrics.JOURNAL_LAG.slot()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterSettings:
-    """The writer's bounds; tests make them small."""
-
-    segment_bytes_max: int = limits.SEGMENT_BYTES_MAX
-    segment_age_s_max: float = limits.SEGMENT_AGE_S_MAX
-    checkpoint_s: float = limits.CHECKPOINT_S
-    batch_bytes_max: int = 512 << 10
-    sync_s: float = limits.WRITER_SYNC_S
-    is_group: bool = False  # producers wait for the flush: wake them, and be woken by them
-    disk_warn_share: float = limits.DISK_WARN_SHARE
-    disk_refuse_share: float = limits.DISK_REFUSE_SHARE
 
 
 class AuditWriter:
@@ -104,6 +92,8 @@ class AuditWriter:
         self._segments, self._checkpoints, events = recover(self._directory, self._key.public_key())
         self._index = AuditIndex(index_path(self._data_dir))
         self._index.catch_up(self._segments.directory, heartbeat)
+        self._packer = Packer(self._segments.directory, is_on=self._settings.pack)
+        self._packer.start()
         now = self._clock.monotonic()
         self._synced_at = self._checkpointed_at = self._segment_since = now
         for event in events:
@@ -147,7 +137,7 @@ class AuditWriter:
         try:
             return self._pass(now)
         except OSError as error:
-            # Full, read-only or broken disk: keep everything in the rings and try again.
+            # Full or broken disk: keep everything in the rings and try again.
             _LOG.error("the audit trail cannot be written: %s", error)
             self._retry_due = now + _RETRY_S
             self._rewind()
@@ -183,6 +173,7 @@ class AuditWriter:
         """Recover after a flush that failed: what it took back is read from the rings again."""
         self._segments.close_file()
         self._index.close()
+        self._packer.stop()
         self._readers.clear()
         self._read.clear()
         self._open_trail(lambda: None)
@@ -372,6 +363,7 @@ class AuditWriter:
             self._index.close_block()
         self.checkpoint(segments.end.root)
         segments.open_new(self._checkpoints.number_next - 1)
+        self._packer.start()
         self._segment_since = self._clock.monotonic()
 
     def close(self) -> None:
@@ -390,6 +382,7 @@ class AuditWriter:
         finally:
             self._index.close()
             self._segments.close_file()
+            self._packer.stop()
             self._waits.close()
             os.close(self._lock_fd)
             self._lock_fd = -1

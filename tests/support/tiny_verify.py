@@ -12,9 +12,28 @@ import struct
 import sys
 from pathlib import Path
 
+import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+
+def read_segment(path: Path) -> bytes:
+    """The plain bytes of a segment. Raises ValueError when a packed one is not as written."""
+    data = path.read_bytes()
+    if path.suffix != ".zst":
+        return data
+    frames = int.from_bytes(data[-9:-5], "little")
+    table = len(data) - 9 - 8 * frames - 8
+    proof = hashlib.sha256(data[: max(table - 40, 0)] + data[max(table, 0) :]).digest()
+    if table < 40 or data[table - 40 : table] != struct.pack("<II", 0x184D2A50, 32) + proof:
+        raise ValueError("packed file")
+    parts = []
+    while len(data) > 0 and data[:4] != b"\x50\x2a\x4d\x18":
+        part = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(part.decompress(data))
+        data = part.unused_data
+    return b"".join(parts)
 
 
 def merkle(leaves: list[bytes]) -> bytes:
@@ -48,6 +67,16 @@ def read_checkpoints(path: Path, key: Ed25519PublicKey) -> dict[int, str]:
     return signed
 
 
+def read_purged(path: Path, key: Ed25519PublicKey) -> dict[int, dict[str, str]]:
+    """Proofs of deleted segments by first sequence. Raises InvalidSignature."""
+    purged: dict[int, dict[str, str]] = {}
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        body, _, signature = line.rpartition(b" ")
+        key.verify(bytes.fromhex(signature.decode()), b"postern-audit-purge-v1\n" + body)
+        purged[json.loads(body)["first_sequence"]] = json.loads(body)
+    return purged
+
+
 def tiny_verify(data_dir: Path, public_key: Path | None = None) -> str:
     """Return "" for a clean trail, else the first thing that is wrong."""
     audit = data_dir / "audit"
@@ -58,27 +87,26 @@ def tiny_verify(data_dir: Path, public_key: Path | None = None) -> str:
         signed = read_checkpoints(audit / "checkpoints.log", key)
     except (ValueError, KeyError) as error:
         return f"checkpoints: {error}"
-    purged: dict[int, dict[str, str]] = {}
-    log = audit / "purged.log"
-    for line in log.read_bytes().splitlines() if log.exists() else []:
-        body, _, signature = line.rpartition(b" ")
-        try:
-            key.verify(bytes.fromhex(signature.decode()), b"postern-audit-purge-v1\n" + body)
-        except InvalidSignature:
-            return "purged.log: bad signature"
-        purged[json.loads(body)["first_sequence"]] = json.loads(body)
+    try:
+        purged = read_purged(audit / "purged.log", key)
+    except InvalidSignature:
+        return "purged.log: bad signature"
     sequence, leaf, stream = 0, bytes(32), b""
-    files = sorted((audit / "segments").glob("*.seg"))
+    files = sorted((audit / "segments").glob("*.seg*"))
     for path in files:
-        data = path.read_bytes()
-        while int(path.stem) != sequence + 1 and sequence + 1 in purged:
+        first = int(path.name.partition(".")[0])
+        try:
+            data = read_segment(path)
+        except (ValueError, zstandard.ZstdError):
+            return f"{path.name}: cannot be unpacked"
+        while first != sequence + 1 and sequence + 1 in purged:
             proof = purged[sequence + 1]
             signed = {at: leaf for at, leaf in signed.items() if at > int(proof["last_sequence"])}
             sequence, leaf = int(proof["last_sequence"]), bytes.fromhex(proof["leaf"])
         if data[:8] != b"PSTNSEG1" or int.from_bytes(data[24:32], "little") != sequence + 1:
             return f"{path.name}: header"
         stream = stream or data[8:24]
-        if data[8:24] != stream or int(path.stem) != sequence + 1:
+        if data[8:24] != stream or first != sequence + 1:
             return f"{path.name}: stream or name"
         position, closed = 32, False
         leaves: list[bytes] = []

@@ -8,7 +8,13 @@ from typing import Any
 import orjson
 
 from _fastpath.journal import Journal
-from gateway.audit.segments import FILE_HEADER_SIZE, Entry, list_segments, read_entries
+from gateway.audit.segments import (
+    FILE_HEADER_SIZE,
+    Entry,
+    list_segments,
+    read_entries,
+    read_segment,
+)
 from gateway.audit.writer import AuditWriter, WriterSettings
 
 
@@ -67,9 +73,12 @@ def drain(writer: AuditWriter) -> int:
     return count
 
 
-def make_trail(data_dir: Path, records: int = 40, segment_bytes: int = 3_000) -> None:
+def make_trail(
+    data_dir: Path, records: int = 40, segment_bytes: int = 3_000, *, pack: bool = False
+) -> None:
     """A closed trail of several segments and checkpoints."""
-    writer = AuditWriter(data_dir, WriterSettings(segment_bytes_max=segment_bytes))
+    options = WriterSettings(segment_bytes_max=segment_bytes, pack=pack)
+    writer = AuditWriter(data_dir, options)
     writer.open()
     ring = open_ring(data_dir)
     for number in range(records):
@@ -83,7 +92,7 @@ def make_trail(data_dir: Path, records: int = 40, segment_bytes: int = 3_000) ->
 
 def entries_of(path: Path) -> list[Entry]:
     """All entries of a segment file."""
-    return list(read_entries(path.read_bytes(), start=FILE_HEADER_SIZE))
+    return list(read_entries(read_segment(path), start=FILE_HEADER_SIZE))
 
 
 def all_payloads(data_dir: Path) -> list[bytes]:
