@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
+from gateway.approvals.background import read_background, save_preview
 from gateway.approvals.bounds import STORE_QUEUE_MAX, WAIT_S_MAX, WAITERS_MAX
 from gateway.approvals.changes import Changes
 from gateway.approvals.refusal import Refusal, RefusalCode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from gateway.approvals.background import Background, Preview
     from gateway.approvals.listing import Query, Viewer
     from gateway.approvals.model import Approval, ApprovalRequest, Listed
 
@@ -60,6 +62,7 @@ class ApprovalDesk:
         self._waiting = 0
         self._policy = ""
         self.changes = Changes()
+        self.on_filed: Callable[[Approval], None] = lambda _: None
 
     async def start(self) -> None:
         """Open the store. What was executing when the last process died becomes UNKNOWN."""
@@ -109,6 +112,7 @@ class ApprovalDesk:
         approval, created = await self._call(lambda store: store.submit(request, now_us))
         if created:
             self.changes.note()
+            self.on_filed(approval)
         return approval
 
     async def get(self, approval_id: str) -> Approval:
@@ -129,6 +133,15 @@ class ApprovalDesk:
     async def counts(self) -> dict[str, int]:
         """Return how many requests stand in each state."""
         return await self._call(lambda store: store.counts())
+
+    async def note_preview(self, approval_id: str, preview: Preview) -> None:
+        """Keep what the database said that a request would do, and show it."""
+        await self._call(lambda store: save_preview(store.database, approval_id, preview))
+        self.changes.note()
+
+    async def background(self, approval: Approval) -> Background:
+        """Return what a reviewer is told beside the request. Checks no rights."""
+        return await self._call(lambda store: read_background(store.database, approval))
 
     async def wait(self, approval_id: str, timeout_s: float) -> Approval:
         """Return the request once it is no longer PENDING, or as it stands after `timeout_s`."""
@@ -168,6 +181,10 @@ class ApprovalDesk:
         require_may_decide(person, approval, self._clock.wall())
         if version is not None and approval.version != version:
             raise Refusal(RefusalCode.CONFLICT, "this request changed since you looked at it")
+        if approval.request.terms.comment_required and not comment:
+            raise Refusal(RefusalCode.INVALID, "the rule asks for a comment with every decision")
+        if verdict == "approve" and approval.request.terms.max_rows_seen:
+            await self._require_rows(approval)
         if verdict == "approve" and approval.state is ApprovalState.PENDING:
             await self._require_current_policy(approval)
         approval = await self._call(
@@ -230,6 +247,14 @@ class ApprovalDesk:
             lambda store: store.give_up(holder_prefix, "the worker died", self._now_us())
         ):
             self._wake(*moved)
+
+    async def _require_rows(self, approval: Approval) -> None:
+        preview = (await self.background(approval)).preview
+        if preview is None:
+            raise Refusal(RefusalCode.CONFLICT, "the rows it touches are still being counted")
+        if preview.rows is None:
+            text = "the rule bounds the run by the rows you see, and nobody knows their number: "
+            raise Refusal(RefusalCode.CONFLICT, text + preview.problem)
 
     async def _require_current_policy(self, approval: Approval) -> None:
         policy = await self._active_policy()

@@ -11,14 +11,10 @@ import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.approvals.bounds import (
-    NAME_BYTES_MAX,
-    NAMES_MAX,
-    PARAMS_MAX,
-    SQL_BYTES_MAX,
-    TTL_S_MAX,
-)
+from gateway.approvals.bounds import PARAMS_MAX, SQL_BYTES_MAX
 from gateway.approvals.refusal import Refusal, RefusalCode
+from gateway.approvals.terms import Terms
+from gateway.approvals.wire import invalid, name, names
 from gateway.policy.principal import Principal
 
 if TYPE_CHECKING:
@@ -52,52 +48,8 @@ class Parameter:
                 try:
                     return cls(type_oid, fmt, base64.b64decode(text, validate=True))
                 except (binascii.Error, ValueError) as exc:
-                    raise _invalid("params") from exc
-        raise _invalid("params")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How the guard wants the approval: who, how many, how long."""
-
-    rule: str
-    approvers: tuple[str, ...]  # policy groups
-    quorum: int
-    hold_s: float
-    request_ttl_s: float
-    grant_ttl_s: float
-
-    def to_wire(self) -> dict[str, object]:
-        """Return the form `Decision.approval` has."""
-        return {
-            "rule": self.rule,
-            "from": list(self.approvers),
-            "quorum": self.quorum,
-            "hold_s": self.hold_s,
-            "request_ttl_s": self.request_ttl_s,
-            "grant_ttl_s": self.grant_ttl_s,
-        }
-
-    @classmethod
-    def from_wire(cls, wire: object) -> Terms:
-        """Take `Decision.approval`; raises Refusal when it is not one."""
-        if not isinstance(wire, dict):
-            raise _invalid("approval")
-        quorum = wire.get("quorum", 1)
-        # A quorum below one would let a request approve itself.
-        if not isinstance(quorum, int) or isinstance(quorum, bool) or not 1 <= quorum <= NAMES_MAX:
-            raise _invalid("approval.quorum")
-        approvers = _names(wire, "from")
-        if not approvers:
-            raise _invalid("approval.from")
-        return cls(
-            rule=_name(wire, "rule"),
-            approvers=approvers,
-            quorum=quorum,
-            hold_s=_seconds(wire, "hold_s", minimum=0.0),
-            request_ttl_s=_seconds(wire, "request_ttl_s", minimum=1.0),
-            grant_ttl_s=_seconds(wire, "grant_ttl_s", minimum=1.0),
-        )
+                    raise invalid("params") from exc
+        raise invalid("params")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,32 +98,32 @@ class ApprovalRequest:
         """Decode and bound every field; raises Refusal(INVALID | TOO_LARGE)."""
         sql = wire.get("sql")
         if not isinstance(sql, str) or not sql:
-            raise _invalid("sql")
+            raise invalid("sql")
         params = wire.get("params", [])
         if not isinstance(params, list):
-            raise _invalid("params")
+            raise invalid("params")
         if len(params) > PARAMS_MAX:
             raise Refusal(RefusalCode.TOO_LARGE, "too many parameters to be reviewed")
         try:
             principal = Principal.from_wire(wire["principal"])
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise _invalid("principal") from exc
+            raise invalid("principal") from exc
         request = cls(
             principal=principal,
-            target=_name(wire, "target"),
-            role=_name(wire, "role", required=False),
+            target=name(wire, "target"),
+            role=name(wire, "role", required=False),
             sql=sql.encode(),
             terms=Terms.from_wire(wire.get("approval")),
-            policy_digest=_name(wire, "policy_digest"),
+            policy_digest=name(wire, "policy_digest"),
             params=tuple(Parameter.from_wire(param) for param in params),
-            objects=_names(wire, "objects"),
-            effects=_names(wire, "effects"),
-            search_path=_names(wire, "search_path"),
-            transaction=_name(wire, "transaction", required=False),
-            catalog_version=_name(wire, "catalog_version", required=False),
-            reason=_name(wire, "reason", required=False),
-            ticket=_name(wire, "ticket", required=False),
-            session=_name(wire, "session", required=False),
+            objects=names(wire, "objects"),
+            effects=names(wire, "effects"),
+            search_path=names(wire, "search_path"),
+            transaction=name(wire, "transaction", required=False),
+            catalog_version=name(wire, "catalog_version", required=False),
+            reason=name(wire, "reason", required=False),
+            ticket=name(wire, "ticket", required=False),
+            session=name(wire, "session", required=False),
         )
         size = len(request.sql) + sum(len(param.value or b"") for param in request.params)
         # A reviewer must be able to see all of it: what cannot be shown whole is not approved.
@@ -256,36 +208,4 @@ def decode_sql(sql: bytes) -> str:
     try:
         return sql.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise _invalid("sql") from exc
-
-
-def _invalid(field: str) -> Refusal:
-    return Refusal(RefusalCode.INVALID, f"malformed approval request: {field}")
-
-
-def _name(wire: Mapping[str, Any], key: str, *, required: bool = True) -> str:
-    value = wire.get(key, "")
-    if not isinstance(value, str) or (required and not value):
-        raise _invalid(key)
-    if len(value.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
-        raise Refusal(RefusalCode.TOO_LARGE, f"{key} is too long")
-    return value
-
-
-def _names(wire: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = wire.get(key, [])
-    if not isinstance(values, list) or len(values) > NAMES_MAX:
-        raise _invalid(key)
-    if not all(isinstance(value, str) and len(value) <= NAME_BYTES_MAX for value in values):
-        raise _invalid(key)
-    return tuple(values)
-
-
-def _seconds(wire: Mapping[str, Any], key: str, *, minimum: float) -> float:
-    value = wire.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _invalid(f"approval.{key}")
-    # Also refuses NaN, which compares false with everything.
-    if not minimum <= value <= TTL_S_MAX:
-        raise _invalid(f"approval.{key}")
-    return float(value)
+        raise invalid("sql") from exc

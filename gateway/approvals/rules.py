@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.approvals.refusal import Refusal, RefusalCode
+from gateway.units import format_duration
 
 if TYPE_CHECKING:
     from gateway.approvals.model import Approval
+    from gateway.approvals.terms import Terms
     from gateway.policy.principal import Principal
 
 
@@ -60,6 +62,17 @@ def why_not(person: Person, approval: Approval, now_s: float) -> str:
         return "you are not in a group that may decide approvals (control.reviewers)"
     if person.groups.isdisjoint(approval.request.terms.approvers):
         return "the rule asks for approvers of another group"
+    return _not_now(person, approval.request.terms, now_s)
+
+
+def _not_now(person: Person, terms: Terms, now_s: float) -> str:
+    age_s = now_s - person.principal.issued_at
+    if terms.login_within_s and age_s > terms.login_within_s:
+        within = format_duration(terms.login_within_s)
+        return f"the rule asks for a login not older than {within}; sign in again"
+    closed = [window for window in terms.windows if not window.holds(now_s)]
+    if closed:
+        return f"the rule takes decisions only {closed[0]}"
     return ""
 
 

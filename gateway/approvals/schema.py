@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gateway.approvals.model import Approval, ApprovalRequest, Listed, Parameter, Step, Terms, Vote
+from gateway.approvals.model import Approval, ApprovalRequest, Listed, Parameter, Step, Vote
 from gateway.approvals.states import ApprovalState
+from gateway.approvals.terms import Terms
 from gateway.policy.principal import Principal
 
 if TYPE_CHECKING:

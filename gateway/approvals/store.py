@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from gateway.approvals import schema
+from gateway.approvals import background, schema
 from gateway.approvals.binding import binding_digest
 from gateway.approvals.listing import Query, Viewer, find_page
 from gateway.approvals.model import Approval, ApprovalRequest, Listed, Step, Vote
@@ -32,6 +32,7 @@ from gateway.limits import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
 
 # Crockford's alphabet: ids are read out and typed by people.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -75,7 +76,7 @@ class ApprovalStore:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(schema.SCHEMA)
+        connection.execute(schema.SCHEMA + background.SCHEMA)
         return cls(connection, on_move)
 
     def close(self) -> None:
@@ -260,6 +261,11 @@ class ApprovalStore:
     def find(self, viewer: Viewer, query: Query) -> tuple[list[Listed], str]:
         """Return one page of what `viewer` may see, and the next page's cursor or ""."""
         return find_page(self._db, viewer, query)
+
+    @property
+    def database(self) -> apsw.Connection:
+        """The connection, for `gateway.approvals.background`. In the store's own thread only."""
+        return self._db
 
     def counts(self) -> dict[str, int]:
         """Return how many requests stand in each state."""

@@ -130,6 +130,7 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
         ("asked", answer["created"]),
         ("until", answer["expires"]),
     ]
+    rows += _preview(answer)
     rows += [(f"${number}", _value(p)) for number, p in enumerate(answer["params"], 1)]
     rows += [
         (vote["verdict"], " ".join((vote["person"], vote["comment"]))) for vote in answer["votes"]
@@ -141,6 +142,23 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
     output.print(Panel(_statement(answer["sql"]), title=f"{answer['sql_bytes']} bytes"))
     if answer["why_not"]:
         click.echo(f"you cannot decide on this: {visible_text(answer['why_not'], one_line=True)}")
+
+
+def _preview(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the database said of it, in a line each."""
+    preview = answer.get("preview")
+    if preview is None:
+        return []
+    rows = []
+    if preview["rows"] is not None:
+        how = "counted, rolled back" if preview["counted"] else "estimated"
+        rows.append(("rows", f"{preview['rows']:,} {how}"))
+    if preview["problem"]:
+        rows.append(("preview", preview["problem"]))
+    rows += [("besides", line) for line in preview["cascades"] + preview["triggers"]]
+    if preview["masks"]:
+        rows.append(("masked", ", ".join(preview["masks"])))
+    return rows
 
 
 def _statement(sql: str) -> Text:

@@ -17,7 +17,7 @@ from gateway.approvals.rules import why_not
 from gateway.approvals.states import ApprovalState
 from gateway.control.problems import HttpProblem
 from gateway.control.shapes import approval_json, listed_json, principal_json, session_json
-from gateway.control.web import check_comment, read_json, sees_sessions, viewer_of
+from gateway.control.web import check_comment, read_json, sees_preview, sees_sessions, viewer_of
 from gateway.limits import HTTP_PAGE_ITEMS_MAX
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Api:
         """Show one request."""
         person = await self._person(request)
         approval = await self._visible(request, person)
-        return self._approval(approval, person)
+        return await self._approval(approval, person)
 
     async def approve(self, request: Request) -> Response:
         """Approve one request."""
@@ -102,7 +102,7 @@ class Api:
         comment = await _comment(request)
         approval = await self._visible(request, person)
         approval = await self._services.desk.withdraw(person, approval.id, comment)
-        return self._approval(approval, person)
+        return await self._approval(approval, person)
 
     async def revoke(self, request: Request) -> Response:
         """Take back an approval that was not used."""
@@ -110,7 +110,7 @@ class Api:
         comment = await _comment(request)
         approval = await self._visible(request, person)
         approval = await self._services.desk.revoke(person, approval.id, comment)
-        return self._approval(approval, person)
+        return await self._approval(approval, person)
 
     async def list_sessions(self, request: Request) -> Response:
         """List live sessions, newest first: all of them, or one's own without a role."""
@@ -142,7 +142,7 @@ class Api:
         approval = await self._services.desk.decide(
             person, approval.id, verdict, comment, version=version
         )
-        return self._approval(approval, person)
+        return await self._approval(approval, person)
 
     async def _person(self, request: Request) -> Person:
         return (await self._services.auth.require(request)).person
@@ -153,11 +153,14 @@ class Api:
     def _sessions(self, person: Person) -> list[LiveSession]:
         return [session for session in self._services.live if _sees(person, session)]
 
-    def _approval(self, approval: Approval, person: Person) -> Response:
+    async def _approval(self, approval: Approval, person: Person) -> Response:
         reason = why_not(person, approval, self._services.clock.wall())
         if not reason and approval.state is not ApprovalState.PENDING:
             reason = f"this request is {approval.state.value.lower()} already"
-        body = approval_json(approval, may_decide=not reason, why_not=reason)
+        background = await self._services.desk.background(approval)
+        body = approval_json(
+            approval, background, may_decide=not reason, why_not=reason, sees=sees_preview(person)
+        )
         return _json(body, {"etag": f'"{approval.version}"'})
 
 

@@ -19,11 +19,12 @@ from gateway.approvals.rules import is_requester, why_not
 from gateway.approvals.states import ApprovalState
 from gateway.clock import format_time
 from gateway.control.auth import COOKIE, check_csrf, check_same_origin
+from gateway.control.colours import colour_sql
 from gateway.control.guard import describe
 from gateway.control.problems import HttpProblem
 from gateway.control.readable import readable
 from gateway.control.visible import visible, visible_text
-from gateway.control.web import check_comment, read_form, sees_sessions, viewer_of
+from gateway.control.web import check_comment, read_form, sees_preview, sees_sessions, viewer_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -201,7 +202,9 @@ class Pages:
         is_admin = "admin" in person.roles and not person.is_agent
         return self._page(
             "approval.html", caller, status, approval=approval, request=approval.request,
+            pieces=colour_sql(approval.request.sql.decode()),
             params=[readable(param) for param in approval.request.params],
+            sees=sees_preview(person), background=await desk.background(approval),
             error=error, comment=comment, reason=reason, has_spoken=spoken,
             may_decide=pending and not reason and not spoken,
             may_cancel=pending and (is_requester(person, approval) or is_admin),

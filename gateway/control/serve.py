@@ -23,6 +23,7 @@ from gateway.config_values import split_address
 from gateway.control.app import build_app
 from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
+from gateway.control.foresight import ANSWER_S, Foresight
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
 from gateway.control.revocation import RevocationKeeper
@@ -32,7 +33,9 @@ from gateway.control.trail import Trail
 from gateway.control.web import Services
 from gateway.errors import ConfigError
 from gateway.ipc import paths
+from gateway.ipc.analyzer_client import AnalyzerClient
 from gateway.ipc.channel import bind_unix, serve_channel
+from gateway.ipc.crash_memory import CrashMemory
 from gateway.limits import JOURNAL_CONTROL_BYTES
 
 if TYPE_CHECKING:
@@ -87,6 +90,9 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
             services.desk, services.live, services.keys, services.gateway_tokens
         )
         await services.revocations.prepare()
+        analyzers = _analyzers(context)
+        stack.callback(analyzers.close)
+        foresight = Foresight(services.desk, analyzers)
         await services.desk.start()
         stack.push_async_callback(services.desk.stop)
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)
@@ -97,6 +103,7 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
             jobs = [
                 tasks.create_task(services.desk.run(), name="approval-expiry"),
                 tasks.create_task(services.keys.run(), name="key-refresh"),
+                tasks.create_task(foresight.run(), name="previews"),
             ]
             serving = tasks.create_task(server.serve([sock]), name="http")
             stopping = tasks.create_task(stop.wait(), name="stop")
@@ -107,6 +114,13 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
                 job.cancel()
             with suppress(asyncio.CancelledError):
                 await serving
+
+
+def _analyzers(context: ControlContext) -> AnalyzerClient:
+    count = context.config.workers.analyzers
+    sockets = [paths.analyzer_socket(context.data_dir, number) for number in range(count)]
+    crashes = CrashMemory.open(paths.crash_file(context.data_dir))
+    return AnalyzerClient(sockets, crashes, timeout_s=ANSWER_S)
 
 
 def _server(app: ASGIApp) -> uvicorn.Server:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import format_time
 
 if TYPE_CHECKING:
+    from gateway.approvals.background import Background
     from gateway.approvals.model import Approval, Listed, Parameter
     from gateway.control.live import LiveSession
     from gateway.policy.principal import Principal
@@ -65,9 +66,12 @@ def listed_json(item: Listed) -> dict[str, Any]:
     }
 
 
-def approval_json(approval: Approval, *, may_decide: bool, why_not: str) -> dict[str, Any]:
-    """Return everything about one request."""
-    request = approval.request
+def approval_json(
+    approval: Approval, background: Background, *, may_decide: bool, why_not: str, sees: bool
+) -> dict[str, Any]:
+    """Return everything about one request; what the database said only to who `sees` it."""
+    request, terms = approval.request, approval.request.terms
+    preview = background.preview if sees else None
     return {
         "id": approval.id,
         "state": approval.state.value,
@@ -112,6 +116,10 @@ def approval_json(approval: Approval, *, may_decide: bool, why_not: str) -> dict
             }
             for step in approval.steps
         ],
+        "because": list(terms.because),
+        "comment_required": terms.comment_required,
+        "preview": None if preview is None else preview.to_json(),
+        "earlier": [listed_json(item) for item in background.earlier],
         "may_decide": may_decide,
         "why_not": why_not,
     }

@@ -71,6 +71,14 @@ def sees_sessions(person: Person) -> bool:
     return bool(person.roles) and not person.is_agent
 
 
+def sees_preview(person: Person) -> bool:
+    """Tell whether `person` may see what the database said: a plan shows how many rows there are.
+
+    Not the requester: a held statement would otherwise be a way to ask about hidden rows.
+    """
+    return bool(person.roles) and not person.is_agent
+
+
 async def read_body(request: Request) -> bytes:
     """Return the body; raises HttpProblem before holding more than the limit."""
     body = bytearray()

@@ -103,6 +103,13 @@ class AnalyzerClient:
             raise NotReady("the gateway is not ready", reason=str(error)) from error
         return None if answer.get("none") else answer
 
+    async def preview(self, request: Mapping[str, Any]) -> Message:
+        """Return what a held statement would do, as `gateway.process.preview` says it.
+
+        Raises ChannelError, or the ClientError an analyzer answers with.
+        """
+        return await self._ask({**request, "op": "preview"}, None)
+
     def close(self) -> None:
         """Drop the connections; pending requests fail."""
         for analyzer in self._analyzers:

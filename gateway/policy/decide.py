@@ -316,6 +316,7 @@ def _approval(guards: dict[GuardRule, dict[str, None]]) -> ApprovalWire | None:
     people = frozenset(rules[0].approval.from_).intersection(*(g.approval.from_ for g in rules))
     if not people:
         return None
+    asked = [guard.approval for guard in rules]
     because = dict.fromkeys(reason for guard in rules for reason in guards[guard])
     return {
         "rule": ",".join(guard.id for guard in rules),
@@ -325,6 +326,11 @@ def _approval(guards: dict[GuardRule, dict[str, None]]) -> ApprovalWire | None:
         "request_ttl_s": min(guard.approval.request_ttl for guard in rules),
         "grant_ttl_s": min(guard.approval.grant_ttl for guard in rules),
         "because": list(because),
+        "comment_required": any(a.comment == "required" for a in asked),
+        "login_within_s": min((a.login_within for a in asked if a.login_within), default=0.0),
+        "windows": [a.window.model_dump(by_alias=True) for a in asked if a.window is not None],
+        "dry_run_count": any(a.preview.dry_run_count for a in asked),
+        "max_rows_seen": float(min((a.max_rows_seen for a in asked if a.max_rows_seen), default=0)),
     }
 
 

@@ -42,6 +42,11 @@ ApprovalWire = TypedDict(
         "grant_ttl_s": float,
         # Why the guard held the statement, for the notice and the approver.
         "because": list[str],
+        "comment_required": bool,
+        "login_within_s": float,
+        "windows": list[dict[str, Any]],
+        "dry_run_count": bool,
+        "max_rows_seen": float,
     },
 )
 

@@ -7,7 +7,9 @@ line and column.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import time
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -62,6 +64,24 @@ def _check_schema(name: str) -> str:
     return check_name_pattern(name)
 
 
+def _check_hour(text: str) -> str:
+    time.fromisoformat(text)
+    return text
+
+
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        msg = f"{name!r} is no time zone; write one like Europe/Berlin"
+        raise ValueError(msg) from None
+    return name
+
+
+HourOfDay = Annotated[
+    StrictStr, StringConstraints(pattern=r"^[0-2][0-9]:[0-5][0-9]$"), AfterValidator(_check_hour)
+]
+TimeZone = Annotated[StrictStr, StringConstraints(max_length=64), AfterValidator(_check_zone)]
 Name = Annotated[
     StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
 ]

@@ -31,10 +31,12 @@ from gateway.policy.fields import (
     Duration,
     Effects,
     Groups,
+    HourOfDay,
     Name,
     Schema,
     Size,
     Tables,
+    TimeZone,
     one_or_more,
 )
 from gateway.policy.names import SYSTEM_SCHEMAS, UNKNOWN, nearest
@@ -170,14 +172,36 @@ class When(Section):
         return self
 
 
+class Window(Section):
+    """When approvals may be given: hours of some days, over midnight when `to` is earlier."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = (
+        "mon", "tue", "wed", "thu", "fri", "sat", "sun",
+    )  # fmt: skip
+    from_: HourOfDay = Field(alias="from")
+    to: HourOfDay
+    timezone: TimeZone = "UTC"
+
+
+class Preview(Section):
+    """What is found out about a held statement for the reviewer, beside its plan."""
+
+    dry_run_count: StrictBool = False
+
+
 class Approval(Section):
-    """Who may approve, and for how long everything stays open."""
+    """Who may approve, when and how, and for how long everything stays open."""
 
     from_: Groups = Field(alias="from")
     quorum: Annotated[StrictInt, Field(ge=1, le=20)] = 1
     hold: Annotated[Duration, Field(le=APPROVAL_HOLD_S_MAX)] = 20.0
     request_ttl: Duration = 1_800.0
     grant_ttl: Duration = 600.0
+    comment: Literal["optional", "required"] = "optional"
+    login_within: Duration | None = None
+    window: Window | None = None
+    preview: Preview = Preview()
+    max_rows_seen: Annotated[StrictFloat | StrictInt, Field(ge=1, le=1_000)] | None = None
 
 
 class Guard(Scope):

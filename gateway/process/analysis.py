@@ -21,6 +21,7 @@ from gateway.ipc.crash_memory import request_digest, sender_digest
 from gateway.ipc.epochs import POLICY
 from gateway.limits import ANALYSIS_TIMEOUT_S
 from gateway.policy.decision import DecideRequest, Decision
+from gateway.policy.engine import Engine
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Profile
 from gateway.process.child import ChildContext
@@ -30,6 +31,7 @@ from gateway.process.confine import (
     cpu_limit,
     run_apart,
 )
+from gateway.process.preview import Wanted
 from gateway.process.turns import Turns
 from gateway.sql.catalog import Catalog
 
@@ -62,18 +64,33 @@ class EngineLike(Protocol):
         """Return the decision on one string of SQL."""
 
 
+class PreviewerLike(Protocol):
+    """What an analyzer needs of `gateway.process.preview.Previewer`."""
+
+    async def preview(self, wanted: Wanted, engine: Engine) -> dict[str, Any]:
+        """Return what a held statement would do."""
+
+
 MakeEngine = Callable[[bytes, Mapping[str, Catalog], EngineLike | None], EngineLike]
 
 
 class Analyzer:
     """The requests an analyzer answers."""
 
-    def __init__(self, context: ChildContext, keeper: Keeper, *, make_engine: MakeEngine) -> None:
+    def __init__(
+        self,
+        context: ChildContext,
+        keeper: Keeper,
+        *,
+        make_engine: MakeEngine,
+        previewer: PreviewerLike | None = None,
+    ) -> None:
         self._number = context.number
         self._epochs = context.epochs
         self._crashes = context.crashes
         self._policy_path = paths.active_policy(context.data_dir)
         self._keeper = keeper
+        self._previewer = previewer
         self._turns = Turns()
         self._long_turns = Turns(_LONG_AT_ONCE_MAX)
         self._make_engine = make_engine
@@ -88,6 +105,8 @@ class Analyzer:
                     return await self._decide(message)
                 case "profile":
                     return await self._profile(message)
+                case "preview":
+                    return await self._preview(message)
                 case other:
                     raise ChannelError(f"unknown request {other!r}")
         except ClientError as error:
@@ -98,6 +117,14 @@ class Analyzer:
         principal = Principal.from_wire(message["principal"])
         profile = self._current_engine().profile(principal, message["target"], message["requested"])
         return {"none": True} if profile is None else profile.to_wire()
+
+    async def _preview(self, message: Message) -> dict[str, Any]:
+        wanted = Wanted.from_wire(message)
+        await self._keeper.ensure(wanted.target)
+        engine = self._current_engine()
+        if self._previewer is None or not isinstance(engine, Engine):
+            raise NotReady("no previews here")
+        return await self._previewer.preview(wanted, engine)
 
     async def _decide(self, message: Message) -> dict[str, Any]:
         digest = request_digest(message)

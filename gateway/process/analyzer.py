@@ -19,6 +19,7 @@ from gateway.process.child import ChildContext
 from gateway.process.confine import limit_memory
 from gateway.process.data_dir import write_atomic
 from gateway.process.loop import run_loop
+from gateway.process.preview import Previewer
 from gateway.sql.catalog import Catalog
 
 log = get_logger("analyzer")
@@ -30,7 +31,12 @@ def analyzer_main(context: ChildContext) -> None:
     async def body(stop: asyncio.Event) -> None:
         bindings = paths.mask_bindings(context.data_dir)
         keeper = CatalogKeeper(context.config.targets, context.epochs)
-        analyzer = Analyzer(context, keeper, make_engine=EngineMaker(bindings))
+        analyzer = Analyzer(
+            context,
+            keeper,
+            make_engine=EngineMaker(bindings),
+            previewer=Previewer(context.config.targets),
+        )
         socket = paths.analyzer_socket(context.data_dir, context.number)
         server = await serve_channel(socket, analyzer.handle)
         async with asyncio.TaskGroup() as tasks:

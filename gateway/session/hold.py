@@ -11,8 +11,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.approvals.client import Ticket, answer_error
-from gateway.approvals.model import ApprovalRequest, Parameter, Terms
+from gateway.approvals.model import ApprovalRequest, Parameter
 from gateway.approvals.states import ApprovalState
+from gateway.approvals.terms import Terms
 from gateway.errors import ApprovalPending, Cancelled, MaskedColumnUse
 from gateway.limits import APPROVAL_HOLD_S_MAX, APPROVAL_NOTICE_S
 from gateway.protocol.messages import build_notice

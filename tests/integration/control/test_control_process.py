@@ -19,8 +19,9 @@ import pytest
 
 from _fastpath.journal import JournalReader
 from gateway.approvals.client import ApprovalClient
-from gateway.approvals.model import ApprovalRequest, Terms
+from gateway.approvals.model import ApprovalRequest
 from gateway.approvals.states import ApprovalState
+from gateway.approvals.terms import Terms
 from gateway.audit.records import find_unknown
 from gateway.config import load_config
 from gateway.identity.keys import KeyStore

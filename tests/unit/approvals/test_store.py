@@ -10,10 +10,11 @@ import pytest
 
 from gateway.approvals.binding import binding_digest
 from gateway.approvals.listing import Query, Viewer
-from gateway.approvals.model import ApprovalRequest, Parameter, Terms
+from gateway.approvals.model import ApprovalRequest, Parameter
 from gateway.approvals.refusal import Refusal, RefusalCode
 from gateway.approvals.states import MOVES, ApprovalState, may_move
 from gateway.approvals.store import ApprovalStore, Move
+from gateway.approvals.terms import Terms
 from gateway.errors import AuditUnwritable
 from gateway.policy.principal import Principal
 

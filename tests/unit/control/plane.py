@@ -13,7 +13,8 @@ import orjson
 
 from gateway.approvals.client import ApprovalClient
 from gateway.approvals.desk import ApprovalDesk
-from gateway.approvals.model import ApprovalRequest, Parameter, Terms
+from gateway.approvals.model import ApprovalRequest, Parameter
+from gateway.approvals.terms import Terms
 from gateway.audit.journal import Recorder
 from gateway.clock import ManualClock
 from gateway.config import Config
