@@ -24,10 +24,7 @@ from gateway.approvals.model import Approval, ApprovalRequest, Listed, Step, Vot
 from gateway.approvals.refusal import Refusal, RefusalCode
 from gateway.approvals.states import ApprovalState, may_move
 from gateway.errors import InvariantError
-from gateway.limits import (
-    APPROVALS_PENDING_MAX,
-    APPROVALS_PENDING_PER_PRINCIPAL_MAX,
-)
+from gateway.limits import APPROVALS_PENDING_MAX, APPROVALS_PENDING_PER_PRINCIPAL_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
