@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, cast
 
 from gateway import config_values as kinds
 from gateway import limits
 from gateway.config_build import Builder, Resolved
-from gateway.config_source import KeyPath, Sources
-from gateway.config_values import is_loopback, named_sections, section, setting
-
-ALGORITHMS: Final = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip  # asymmetric only: with HS* the issuer's public key would be the signing key
+from gateway.config_credential import Credential as Credential
+from gateway.config_credential import CredentialKeys
+from gateway.config_issuers import ALGORITHMS as ALGORITHMS
+from gateway.config_issuers import Issuer as Issuer
+from gateway.config_issuers import check_issuer
+from gateway.config_source import Sources
+from gateway.config_values import check_public_url, is_loopback, named_sections, section, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,12 @@ class Control:
         "or behind a proxy that adds TLS.",
         default="127.0.0.1:8433",
     )
+    public_url: str = setting(
+        kinds.url("https", "http"),
+        "Address at which browsers reach `listen`, such as https://postern.example.com; needed for "
+        "web logins. With https, cookies are for TLS only; http is for loopback.",
+        default="",
+    )
     reviewers: tuple[str, ...] = setting(
         kinds.strings(), "Policy groups that may decide approvals.", default=[]
     )
@@ -139,39 +146,6 @@ class Control:
     auditors: tuple[str, ...] = setting(
         kinds.strings(), "Policy groups that may read the audit trail.", default=[]
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Where a password is found; never the password."""
-
-    kind: Literal["env", "file", "command", "none"]
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CredentialKeys:
-    env: str | None = setting(
-        kinds.optional_string(), "Environment variable that holds the password.", default=""
-    )
-    file: Path | None = setting(
-        kinds.optional_path(must_exist=False), "File that holds the password.", default=""
-    )
-    command: str | None = setting(kinds.command(), "Command that prints the password.", default="")
-
-    def build(self) -> Credential:
-        """Return the one credential these keys name; raises ValueError for two."""
-        given: list[Credential] = []
-        if self.env:
-            given.append(Credential("env", self.env))
-        if self.file:
-            given.append(Credential("file", str(self.file)))
-        if self.command:
-            given.append(Credential("command", self.command))
-        if len(given) > 1:
-            msg = f"give one of env, file or command, not {len(given)}"
-            raise ValueError(msg)
-        return given[0] if given else Credential("none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +185,9 @@ class Target:
     )
     user: str = setting(kinds.string(empty=False), "Login role on the server.")
     credential: Credential = section(
-        _CredentialKeys,
+        CredentialKeys,
         "Where the login role's password is found.",
-        build=_CredentialKeys.build,
+        build=CredentialKeys.build,
         default=lambda: Credential("none"),
     )
     roles: Roles = section(Roles, "SET ROLE per level; without one the login role serves it.")
@@ -221,66 +195,6 @@ class Target:
         kinds.boolean(),
         "Accept a login role with superuser rights; recorded in the audit trail.",
         default=False,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """One party whose tokens prove an identity."""
-
-    id: str
-    kind: str = setting(
-        kinds.choice("oidc", "local"),
-        "`oidc` verifies an identity provider's tokens; `local` mints its own, for development.",
-        default="oidc",
-    )
-    issuer: str = setting(
-        kinds.string(empty=False), "Exact value of the `iss` claim; for oidc the discovery URL."
-    )
-    audiences: tuple[str, ...] = setting(
-        kinds.strings(least=1), "Accepted `aud` values.", default=["postern"]
-    )
-    algorithms: tuple[str, ...] = setting(
-        kinds.strings(least=1, allowed=ALGORITHMS),
-        "Accepted signature algorithms.",
-        default=["RS256", "ES256", "EdDSA"],
-    )
-    groups_claim: str = setting(
-        kinds.string(empty=False),
-        "Claim that lists the groups; dots reach into nested claims.",
-        default="groups",
-        key="groups.claim",
-    )
-    jwks_file: Path | None = setting(
-        kinds.optional_path(), "Key set from a file instead of discovery.", default=""
-    )
-    authorized_parties: tuple[str, ...] = setting(
-        kinds.strings(),
-        "Clients (`azp` or `client_id`) whose tokens are taken; empty means all of the issuer's.",
-        default=[],
-    )
-    agent_claim: str = setting(
-        kinds.string(empty=False),
-        "Claim that names the agent. Who has one is a program: it holds no role of people.",
-        default="agent",
-    )
-    run_claim: str = setting(
-        kinds.string(empty=False), "Claim that names the run of an agent.", default="run_id"
-    )
-    required_claims: Mapping[str, object] = setting(
-        kinds.claims(), "Claims that must be present with exactly these values.", default={}
-    )
-    max_age_s: float = setting(
-        kinds.duration(60.0, limits.TOKEN_AGE_S_MAX),
-        "Oldest accepted `iat`.",
-        default="24h",
-        key="max_age",
-    )
-    leeway_s: float = setting(
-        kinds.duration(0.0, limits.LEEWAY_S_MAX),
-        "Clock difference allowed between the issuer and this host.",
-        default="30s",
-        key="leeway",
     )
 
 
@@ -370,6 +284,9 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
         raise builder.error(("listen", "postgres"), message)
     if listen.oauth_issuer and listen.oauth_issuer not in {i.id for i in config.issuers}:
         raise builder.error(("listen", "oauth_issuer"), "there is no issuer with this id")
+    problem = check_public_url(config.control.public_url)
+    if problem:
+        raise builder.error(("control", "public_url"), problem)
     if config.store.url:
         message = "only the embedded store is available; leave it empty"
         raise builder.error(("store", "url"), message)
@@ -382,18 +299,4 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
         if target.host.startswith("/") and sources.get(where) and target.tls != "disable":
             raise builder.error(where, "a Unix socket carries no TLS; leave it out")
     for issuer in config.issuers:
-        _check_issuer(issuer, config.issuers, builder)
-
-
-def _check_issuer(issuer: Issuer, others: Sequence[Issuer], builder: Builder) -> None:
-    where: KeyPath = ("issuers", issuer.id, "issuer")
-    twins = [other for other in others if other.issuer == issuer.issuer]
-    if twins[0] is not issuer:
-        raise builder.error(where, f"same as issuer {twins[0].id!r}; a token would fit both")
-    if issuer.kind == "local" or issuer.jwks_file is not None:
-        return
-    # Over plain HTTP anyone on the path hands us the keys of their choice.
-    secure = issuer.issuer.startswith("https://")
-    local = issuer.issuer.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
-    if not secure and not local:
-        raise builder.error(where, "discovery needs an https:// URL, or set jwks_file")
+        check_issuer(issuer, config, builder)

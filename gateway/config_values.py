@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gateway import units
 
@@ -276,6 +277,22 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_public_url(text: str) -> str:
+    """Return what is wrong with the address browsers use, "" for nothing; empty is no address."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        port = parts.port or 80
+    except ValueError:
+        return "not a URL"
+    if not parts.hostname or parts.path or parts.query or parts.fragment or parts.username:
+        return "scheme, host and port only, such as https://postern.example.com"
+    if parts.scheme == "http" and not is_loopback(f"[{parts.hostname}]:{port}"):
+        return "http is for loopback; browsers elsewhere need https"
+    return ""
 
 
 def _address(value: object) -> str:

@@ -59,6 +59,7 @@ JWKS_BYTES_MAX: Final = 1 << 20
 JWKS_FETCH_TIMEOUT_S: Final = 10.0
 JWKS_REFRESH_S: Final = 300.0
 JWKS_REFRESH_ON_UNKNOWN_S: Final = 10.0  # at most one forced refresh per issuer in this time
+DISCOVERY_S: Final = 600.0  # a provider's endpoints are looked up again after this
 JWKS_STALE_S_MAX: Final = 86_400.0  # an issuer that is down is trusted no longer than this
 TOKEN_AGE_S_MAX: Final = 30 * 86_400.0
 LEEWAY_S_MAX: Final = 300.0

@@ -20,6 +20,7 @@ from gateway.control.pages import Pages
 from gateway.control.probes import Probes
 from gateway.control.problems import HttpProblem, problem_response
 from gateway.control.revocation import RevocationApi
+from gateway.control.signin import SignIn
 from gateway.errors import ClientError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
             *Probes(services).routes(),
             *Events(services, stop).routes(),
             *_static_routes(),
+            *SignIn(services, pages).routes(),
             *pages.routes(),
         ],
         exception_handlers=handlers,

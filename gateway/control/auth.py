@@ -160,12 +160,12 @@ class Authenticator:
             headers, text = _CHALLENGE, "the token was not accepted"
             raise HttpProblem(401, text, reason=exc.reason, headers=headers) from None
 
-    async def sign_in(self, token: str, address: str) -> tuple[str, Person]:
+    async def open_session(self, principal: Principal) -> tuple[str, Person]:
         """Open a browser session; returns the cookie's value and who it is for.
 
-        Always under a new name: a cookie that somebody planted before the login opens nothing.
+        Whoever calls has verified who it is. Always under a new name: a cookie that somebody
+        planted before the login opens nothing.
         """
-        principal = await self.verify(token, address)
         now = self._clock.wall()
         own = [key for key, s in self._sessions.items() if s.principal.key == principal.key]
         for key in own[: max(0, len(own) - SESSIONS_PER_PERSON_MAX + 1)]:

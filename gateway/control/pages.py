@@ -18,13 +18,22 @@ from gateway.approvals.listing import Query
 from gateway.approvals.rules import is_requester, why_not
 from gateway.approvals.states import ApprovalState
 from gateway.clock import format_time
-from gateway.control.auth import COOKIE, check_csrf, check_same_origin
+from gateway.control.auth import check_csrf, check_same_origin
 from gateway.control.colours import colour_sql
+from gateway.control.cookies import drop_session_cookie, set_session_cookie
 from gateway.control.guard import describe
 from gateway.control.problems import HttpProblem
 from gateway.control.readable import readable
 from gateway.control.visible import visible, visible_text
-from gateway.control.web import check_comment, read_form, sees_preview, sees_sessions, viewer_of
+from gateway.control.web import (
+    check_comment,
+    login_links,
+    read_form,
+    safe_path,
+    sees_preview,
+    sees_sessions,
+    viewer_of,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,7 +50,6 @@ TABS = {
 }
 PAGE_ITEMS = 50
 SESSION_ROWS = 200
-_NEXT = re.compile(r"/approvals/[0-9a-z]{1,32}", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
 _VERBS = frozenset({"approve", "deny", "cancel", "revoke"})
 
@@ -146,7 +154,7 @@ class Pages:
 
     async def login_form(self, request: Request) -> Response:
         """Ask for a token."""
-        return self._login_page(request.query_params.get("next", ""), "")
+        return self.login_page(request.query_params.get("next", ""), "")
 
     async def login(self, request: Request) -> Response:
         """Open a browser session for a token."""
@@ -156,16 +164,14 @@ class Pages:
         address = "" if request.client is None else request.client.host
         try:
             token = form.get("token", "").strip()
-            name, person = await self._services.auth.sign_in(token, address)
+            principal = await self._services.auth.verify(token, address)
+            name, person = await self._services.auth.open_session(principal)
         except HttpProblem as exc:
             request.state.reason = exc.reason or exc.detail
-            return self._login_page(target, exc.detail, status=exc.status)
+            return self.login_page(target, exc.detail, status=exc.status)
         request.state.person = person
-        response = RedirectResponse(target if _NEXT.fullmatch(target) else "/", 303)
-        response.set_cookie(
-            COOKIE, name, path="/", httponly=True, samesite="strict",
-            secure=request.url.scheme == "https",
-        )  # fmt: skip
+        response = RedirectResponse(safe_path(target) or "/", 303)
+        set_session_cookie(response, name, self._services.config, request)
         return response
 
     async def logout(self, request: Request) -> Response:
@@ -173,7 +179,7 @@ class Pages:
         await self._form(request)
         self._services.auth.sign_out(request)
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        drop_session_cookie(response, self._services.config, request)
         return response
 
     def error(self, request: Request, status: int, text: str) -> Response:
@@ -232,12 +238,22 @@ class Pages:
         html = self._jinja.get_template(template).render(caller=caller, **values)
         return Response(html, status, media_type="text/html")
 
-    def _login_page(self, target: str, error: str, *, status: int = 200) -> Response:
-        target = target if _NEXT.fullmatch(target) else ""
+    def login_page(self, target: str, error: str, *, status: int = 200) -> Response:
+        """Return the page that asks how to log in; `error` says why it is shown again."""
+        target = safe_path(target)
+        links = login_links(self._services.config, target)
         html = self._jinja.get_template("login.html").render(
-            caller=None, events="", next=target, error=error
+            caller=None, events="", next=target, error=error, links=links
         )
         return Response(html, status, media_type="text/html")
+
+    def signed_in(self, target: str) -> Response:
+        """Return the page that leads on after a login elsewhere.
+
+        Not a redirect: in a chain that another site began, the session's cookie is not sent.
+        """
+        html = self._jinja.get_template("signed_in.html").render(next=safe_path(target) or "/")
+        return Response(html, media_type="text/html")
 
     def _ago(self, time_us: int) -> str:
         return f"{_span(self._services.clock.wall() - time_us / 1e6)} ago"
@@ -248,8 +264,8 @@ class Pages:
 
 
 def _to_login(request: Request) -> Response:
-    path = request.url.path
-    return RedirectResponse(f"/login?next={path}" if _NEXT.fullmatch(path) else "/login", 303)
+    path = safe_path(request.url.path)
+    return RedirectResponse(f"/login?next={path}" if path else "/login", 303)
 
 
 def _count_lines(approval: Approval) -> int:

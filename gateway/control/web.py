@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import orjson
 from starlette.responses import Response
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.identity.gateway_tokens import GatewayTokens
 
 FORM_FIELDS_MAX = 10
+_PATH = re.compile(r"(?:/[A-Za-z0-9_-]{1,64}){1,6}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,22 @@ def sees_preview(person: Person) -> bool:
     Not the requester: a held statement would otherwise be a way to ask about hidden rows.
     """
     return bool(person.roles) and not person.is_agent
+
+
+def safe_path(text: str) -> str:
+    """Return `text` when it is a page of ours to go to after a login, "" when it may not be."""
+    is_page = _PATH.fullmatch(text) and not text.startswith(("/login", "/logout"))
+    return text if is_page else ""
+
+
+def login_links(config: Config, next_path: str) -> list[tuple[str, str]]:
+    """Return name and address of each way to log in at a provider."""
+    query = f"?next={quote(next_path, safe='')}" if next_path else ""
+    return [
+        (issuer.id, f"/login/with/{quote(issuer.id, safe='')}{query}")
+        for issuer in config.issuers
+        if issuer.login.client_id
+    ]
 
 
 async def read_body(request: Request) -> bytes:

@@ -29,6 +29,8 @@ LEVELS = {
     "gateway.ipc": 1,
     "gateway.config": 1,
     "gateway.config_build": 1,
+    "gateway.config_credential": 1,
+    "gateway.config_issuers": 1,
     "gateway.config_source": 1,
     "gateway.config_values": 1,
     "gateway.limits": 1,

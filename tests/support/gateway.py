@@ -51,6 +51,7 @@ class GatewayProcess:
     sections: str = ""  # more sections, before the targets
     target: str = ""  # what replaces host, port and tls of the target
     issuers: str = ""  # further issuers, before the local one
+    control: str = ""  # more lines of [control]
     listen: str = ""  # instead of a port of 127.0.0.1
     also_listen: str = ""  # a second address
     port: int = 0
@@ -108,6 +109,7 @@ listen = "127.0.0.1:{self.control_port}"
 reviewers = ["dba"]
 admins = ["dba"]
 auditors = ["dba"]
+{self.control}
 [targets.orders]
 {target}
 database = "orders"

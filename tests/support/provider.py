@@ -17,16 +17,20 @@ from tests.support.gateway import free_port
 
 OIDC_DIR = Path(__file__).parents[1] / "conformance" / "oidc"
 CLIENT_ID = "postern"
+WEB_CLIENT_ID = "postern-web"
+WEB_SECRET = "the secret of the web client"
 _FORM = re.compile(r"<form[^>]*action=\"([^\"]*)\"[^>]*>(.*?)</form>", re.DOTALL)
 _INPUT = re.compile(r"<input[^>]*>")
 _STEPS_MAX = 20
 
 
 @contextmanager
-def provider() -> Iterator[str]:
-    """Run the provider; yields its issuer."""
+def provider(gateway_url: str = "", host: str = "127.0.0.1") -> Iterator[str]:
+    """Run the provider; yields its issuer. With `gateway_url` its pages are a client too."""
     assert (OIDC_DIR / "node_modules" / "oidc-provider").is_dir(), "`make setup` installs it"
-    environ = {**os.environ, "PORT": str(free_port()), "NODE_ENV": "test"}
+    environ = {**os.environ, "PORT": str(free_port()), "NODE_ENV": "test", "HOST": host}
+    if gateway_url:
+        environ |= {"GATEWAY_URL": gateway_url, "WEB_SECRET": WEB_SECRET}
     with subprocess.Popen(
         ["node", "provider.js"], cwd=OIDC_DIR, env=environ, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,
@@ -38,13 +42,16 @@ def provider() -> Iterator[str]:
             process.terminate()
 
 
-def visit(address: str, name: str, *, code: str = "") -> httpx.Response:
-    """Open `address` as `name` does: follow, log in, agree, until a page without a form."""
+def visit(address: str, name: str, *, code: str = "", until: str = "") -> httpx.Response:
+    """Open `address` as `name` does: follow, log in, agree, until a page without a form.
+
+    Or until one whose address begins with `until`.
+    """
     with httpx.Client(timeout=10) as browser:
         page = _follow(browser, browser.get(address))
         for _ in range(_STEPS_MAX):
             form = _FORM.search(page.text)
-            if form is None:
+            if form is None or (until and str(page.url).startswith(until)):
                 return page
             fields = _fields(form[2], name, code)
             page = _follow(browser, browser.post(urljoin(str(page.url), form[1]), data=fields))

@@ -1,12 +1,13 @@
-// A real OpenID Connect provider (oidc-provider) for the tests: one public client, two users,
-// keys that are made anew at each start and rotated by POST /rotate. Prints its issuer.
+// A real OpenID Connect provider (oidc-provider) for the tests: a public client, two users and,
+// with GATEWAY_URL, the gateway's pages as a client with a secret that hears of logouts; keys that are made anew at each start and rotated by POST /rotate. Prints its issuer.
 import { generateKeyPairSync } from 'node:crypto';
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
 
 const GROUPS = { ann: ['dba'], bot: ['agents'] };
 const port = Number(process.env.PORT);
-const issuer = `http://127.0.0.1:${port}`;
+const issuer = `http://${process.env.HOST ?? '127.0.0.1'}:${port}`;
+const gateway = process.env.GATEWAY_URL;
 let count = 0;
 
 function makeKey(type) {
@@ -17,6 +18,16 @@ function makeKey(type) {
   return { ...privateKey.export({ format: 'jwk' }), kid: `key-${count}`, use: 'sig', alg: type === 'EC' ? 'ES256' : 'RS256' };
 }
 
+const WEB = gateway ? [{
+  client_id: 'postern-web',
+  client_secret: process.env.WEB_SECRET,
+  grant_types: ['authorization_code'],
+  response_types: ['code'],
+  redirect_uris: [`${gateway}/login/callback`],
+  backchannel_logout_uri: `${gateway}/login/backchannel`,
+  backchannel_logout_session_required: true,
+}] : [];
+
 function makeProvider() {
   const provider = new Provider(issuer, {
     clients: [{
@@ -26,11 +37,15 @@ function makeProvider() {
       grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1/callback'],
-    }],
+    }, ...WEB],
     claims: { openid: ['sub', 'groups'] },
     conformIdTokenClaims: false,
     cookies: { keys: ['test'] },
-    features: { deviceFlow: { enabled: true } },
+    features: {
+      backchannelLogout: { enabled: true },
+      deviceFlow: { enabled: true },
+      introspection: { enabled: true },
+    },
     findAccount: (_ctx, sub) => ({
       accountId: sub,
       claims: () => ({ sub, groups: GROUPS[sub] ?? [] }),

@@ -113,11 +113,13 @@ class Plane:
         """Open the store and build the application."""
         control = SimpleNamespace(
             listen="127.0.0.1:8433",
+            public_url="",
             reviewers=("dba-oncall", "other-team"),
             admins=("platform",),
             auditors=("security",),
         )
-        issuers = (SimpleNamespace(id="corp"),)
+        login = SimpleNamespace(client_id=None)
+        issuers = (SimpleNamespace(id="corp", login=login),)
         config = cast("Config", SimpleNamespace(control=control, issuers=issuers))
         tokens = GatewayTokens(self.data_dir / "identity" / "tokens.db", self.clock)
         revocations = RevocationKeeper(self.data_dir, self.epochs, self.clock)
