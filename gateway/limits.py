@@ -81,6 +81,7 @@ SEGMENT_AGE_S_MAX: Final = 3_600.0
 CHECKPOINT_S: Final = 10.0
 WRITER_SYNC_S: Final = 0.010  # no record is older before it is on the disk, if the disk can
 COMMIT_WAIT_S: Final = 5.0  # for the flush that durability "group" waits for; twice it at most
+COMMIT_GATHER_S: Final = 0.005  # a flush under load waits for others to join, at most this long
 DISK_WARN_SHARE: Final = 0.90
 DISK_REFUSE_SHARE: Final = 0.97
 

@@ -115,15 +115,20 @@ class AuditWriter:
             while not should_stop():
                 heartbeat()
                 began = self._clock.monotonic()
-                if not self.run_once():
-                    self._waits.pause(_IDLE_S)
+                moved = self.run_once()
+                self._waits.moved(moved)
+                if not moved:
+                    self._waits.pause(_IDLE_S, self._lag_bytes)
                 elif not self._is_behind():
                     # One flush for all that came meanwhile: what a pass costs is per pass. What
                     # comes now waits for the pause, the next pass and its flush.
                     took = self._clock.monotonic() - began
-                    self._waits.pause(self._settings.sync_s - 2 * took)
+                    self._waits.pause(self._settings.sync_s - 2 * took, self._lag_bytes)
         finally:
             self.close()
+
+    def _lag_bytes(self) -> int:
+        return sum(reader.lag_bytes() for reader in self._readers.values())
 
     def _is_behind(self) -> bool:
         limit = self._settings.batch_bytes_max
@@ -330,7 +335,7 @@ class AuditWriter:
         if now >= self._index_due:
             self._index_due = now + _INDEX_COMMIT_S
             self._index.commit()
-            metrics.put(_LAG, sum(reader.lag_bytes() for reader in self._readers.values()))
+            metrics.put(_LAG, self._lag_bytes())
 
     def checkpoint(self, root: str = "") -> None:
         """Sign the chain's end, if it moved since the last time. Raises OSError."""

@@ -7,7 +7,7 @@ import gc
 from pathlib import Path
 
 from _fastpath.journal import JournalReader
-from gateway.audit.wake import WakePipe, WriterWaits, producer_wake, writer_wake
+from gateway.audit.wake import GatherPace, WakePipe, WriterWaits, producer_wake, writer_wake
 from tests.support.trail import open_ring, ring_path
 
 
@@ -64,3 +64,25 @@ def test_space_given_back_is_what_durable_means(tmp_path: Path) -> None:
     assert ring.lag_bytes() > 0
     reader.release()
     assert ring.lag_bytes() == 0
+
+
+def test_a_flush_gathers_only_where_flushes_serve_several() -> None:
+    """Goal: one client never waits for others. Method: count the looks at what came."""
+    pace = GatherPace()
+    looks: list[int] = []
+
+    def lag() -> int:
+        looks.append(1)
+        return min(len(looks), 3)
+
+    for _ in range(50):
+        pace.note(2)
+    pace.gather(lag)
+    assert looks == []
+    for _ in range(50):
+        pace.note(40)
+    pace.gather(lag)
+    assert len(looks) == 4  # until nothing came between two looks
+    left = iter(range(100))
+    pace.gather(lambda: next(left))
+    assert next(left) == 5  # or the time is over
