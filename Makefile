@@ -21,11 +21,13 @@ FAST := tests/meta tests/unit tests/wire
 MICRO := $(wildcard bench/micro)
 ONCE ?=
 FUZZ_SECONDS ?= 300
+CASES ?= 10000000
+FUZZ_ROWS := rows row-stream description copy
 
 SOURCES := $(wildcard _fastpath/*.pyx _fastpath/*.pxd)
 NODE_PROJECTS := $(wildcard tests/*/package.json tests/*/*/package.json)
 
-.PHONY: help setup setup-demo build debug asan demo test test-fast integration fuzz lint fmt \
+.PHONY: help setup setup-demo build debug asan fuzz-asan demo test test-fast integration fuzz lint fmt \
 	docs bench lock clean python-found
 
 help: ## list the targets
@@ -72,6 +74,13 @@ asan: setup ## run the compiled code's tests under address and undefined-behavio
 	@trap '$(BUILD) --force' EXIT; \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PYTEST) tests/wire tests/fuzz
+
+fuzz-asan: setup ## fuzz what parses rows, descriptions and COPY: CASES inputs under sanitizers
+	@FASTPATH_SANITIZE=1 $(BUILD) --force
+	@trap '$(BUILD) --force' EXIT; \
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
+	$(PY) -m tests.fuzz.run --cases $(CASES) $(FUZZ_ROWS)
 
 demo: setup-demo ## show an agent session on a real PostgreSQL (ONCE=1 ends after the script)
 	@$(BUILD)

@@ -253,6 +253,8 @@ cdef class ClientSide(Outgoing):
         portal.prepared = prepared
         portal.verdict = prepared.verdict
         portal.cache = self.cache
+        if portal.name:
+            portal.verdict.cache = self.cache     # FETCH reads a named portal as well
         portal.formats = text(data, values_end, end)
         portal.has_plan = not self.cache.has_masks
         portal.started_ns = now_ns()
@@ -387,12 +389,13 @@ cdef class ClientSide(Outgoing):
                 self.verdict = portal.verdict
                 return ACTION_REFUSE
         if not portal.has_plan and not portal.describing:
-            if portal.prepared.shape:
+            if portal.prepared.shape and not portal.verdict.fetches:
                 self._plan_portal(portal, portal.prepared.shape)
                 if self.events & EVENT_BROKEN:
                     return ACTION_VIOLATION
-            elif portal.prepared.shape is None:
-                # Rows go out only under a checked description, so one is asked for unseen.
+            elif portal.prepared.shape is None or portal.verdict.fetches:
+                # Rows go out only under a checked description, so one is asked for unseen. That
+                # of a FETCH is asked for each time: its cursor may be another one by now.
                 self._inject(message(c"D", b"P" + name + b"\0"))
                 self.link.queue.push(REPLY_DESCRIBE_PORTAL, MODE_SKIP, portal)
                 portal.describing = True

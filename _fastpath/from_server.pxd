@@ -5,7 +5,7 @@ from _fastpath.datarow cimport MaskPlan
 from _fastpath.replies cimport Expected
 from _fastpath.rowstream cimport RowStream
 from _fastpath.settling cimport Settling
-from _fastpath.prepared cimport Portal
+from _fastpath.prepared cimport Cursor, Portal
 from _fastpath.statements cimport Verdict
 
 
@@ -31,5 +31,7 @@ cdef class ServerSide(Settling):
     cdef int _parameter_description(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef bint _has_sync(self) noexcept
     cdef int _plan_query(self, Expected *head, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef MaskPlan _result_plan(
+        self, Verdict verdict, Cursor cursor, bytes shape, bytes formats, int index)
     cdef MaskPlan _checked_plan(self, Verdict verdict, bytes shape, bytes formats, int index)
     cdef int _plan_portal(self, Portal portal, bytes shape) except -1

@@ -17,7 +17,7 @@ from _fastpath.replies cimport (
 from _fastpath.settling cimport Settling
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.rowstream cimport RowStream
-from _fastpath.prepared cimport Portal, Prepared
+from _fastpath.prepared cimport Cursor, Portal, Prepared
 from _fastpath.statements cimport Verdict
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
@@ -160,6 +160,11 @@ cdef class ServerSide(Settling):
         if head.kind == REPLY_EXECUTE:
             portal = <Portal>head.subject
             head.has_plan = portal.has_plan
+            if portal.verdict.fetches and self.cache.has_masks and portal.rows == 0 and (
+                portal.cursor is not self._fetched(portal.verdict, 0)
+            ):
+                # The name means another cursor by now: what was checked is not what comes.
+                head.has_plan = False
             return portal.plan
         return self.query_plan
 
@@ -385,17 +390,36 @@ cdef class ServerSide(Settling):
         self.query_plan = None
         head.has_plan = True
         if self.cache.has_masks:
-            self.query_plan = self._checked_plan(
-                <Verdict>head.subject, self._payload(start, end), None, head.index
+            self.query_plan = self._result_plan(
+                <Verdict>head.subject, self._fetched(<Verdict>head.subject, head.index),
+                self._payload(start, end), None, head.index
             )
         return not self.events & EVENT_BROKEN
 
     cdef int _plan_portal(self, Portal portal, bytes shape) except -1:
         """Cross-check a portal's result and fix its plan, from a known RowDescription."""
         if self.cache.has_masks:
-            portal.plan = self._checked_plan(portal.verdict, shape, portal.formats, 0)
+            portal.cursor = self._fetched(portal.verdict, 0)
+            portal.plan = self._result_plan(
+                portal.verdict, portal.cursor, shape, portal.formats, 0
+            )
         portal.has_plan = not self.events & EVENT_BROKEN
         return 0
+
+    cdef MaskPlan _result_plan(
+        self, Verdict verdict, Cursor cursor, bytes shape, bytes formats, int index
+    ):
+        """The plan for a result; the rows of a cursor are what was decided when it was opened."""
+        if cursor is None:
+            return self._checked_plan(verdict, shape, formats, index)
+        # Remembered with what opened it: the verdict of FETCH serves every session.
+        verdict = cursor.verdict
+        if self._is_fetch(verdict, cursor.index) or verdict.cache is None or (
+            verdict.cache.policy_generation != self.cache.policy_generation
+        ):
+            self._broken("a cursor was read that was opened under other rules")
+            return None
+        return self._checked_plan(verdict, shape, formats, cursor.index)
 
     cdef MaskPlan _checked_plan(self, Verdict verdict, bytes shape, bytes formats, int index):
         """The plan for one result shape: the last one is remembered with its verdict."""
@@ -404,7 +428,8 @@ cdef class ServerSide(Settling):
             or verdict.formats != formats
         ):
             try:
-                verdict.plan = self.cache.planner(shape, formats, verdict, index)
+                cache = self.cache if verdict.cache is None else verdict.cache
+                verdict.plan = cache.planner(shape, formats, verdict, index)
             except CrossCheckError as error:
                 self._broken(error)
                 return None

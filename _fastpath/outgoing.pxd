@@ -30,11 +30,11 @@ cdef class Outgoing(ServerSide):
     cdef int64_t revocation_seen
     cdef Verdict given                # answer to ACTION_DECIDE, used once
     cdef readonly Verdict verdict
-    cdef readonly bytes asked_sql, asked_types
-    cdef readonly bytes asked_binds   # parameters of a held Bind: formats and values
+    cdef readonly bytes asked_sql, asked_types, asked_binds     # binds: formats and values
     cdef readonly bint asked_extended
 
     cdef int _judge(self, Verdict verdict) except -1
+    cdef bint _follow_cursors(self, Verdict verdict) except -1
     cdef Verdict _verdict_for(self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types,
                               Py_ssize_t types_size)
     cdef int _after(self, Verdict verdict) except -1

@@ -9,6 +9,7 @@ from libc.string cimport memchr
 
 from _fastpath.from_server cimport ServerSide
 from _fastpath.replies cimport MODE_FORWARD, MODE_SKIP, REPLY_LOCAL, REPLY_QUERY
+from _fastpath.prepared cimport Cursor
 from _fastpath.statements cimport VERDICT_APPROVE, VERDICT_DENY, Verdict
 from _fastpath.wire cimport HEADER_SIZE, load_be32, store_be32
 
@@ -17,6 +18,8 @@ cdef enum:
     SLOT_POLICY = 0                   # as ipc.epochs
     SLOT_CATALOG = 1
     SLOT_REVOCATION = 2
+
+cdef str CURSOR_OUTDATED = "the cursor was opened under an older policy; open it again"
 
 
 cdef Py_ssize_t string_end(const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) noexcept:
@@ -84,7 +87,22 @@ cdef class Outgoing(ServerSide):
             return ACTION_REFUSE
         if verdict.action == VERDICT_APPROVE and not self.granted:
             return ACTION_HOLD
+        if verdict.cursors is not None and not self._follow_cursors(verdict):
+            return self._refuse_with("24000", CURSOR_OUTDATED)
         return ACTION_ATTACH if self.link is None else ACTION_NEXT
+
+    cdef bint _follow_cursors(self, Verdict verdict) except -1:
+        """Note what `verdict` is sent under; false when it reads a cursor of an older policy."""
+        cdef Cursor cursor
+        cdef Py_ssize_t index
+        verdict.cache = self.cache
+        for index in range(len(verdict.cursors)):
+            cursor = self._fetched(verdict, <int>index)
+            if cursor is not None and (
+                cursor.verdict.cache.policy_generation != self.cache.policy_generation
+            ):
+                return False
+        return True
 
     cdef bint _is_stale(self) noexcept:
         return (

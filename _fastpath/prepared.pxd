@@ -14,6 +14,11 @@ cdef class Prepared:
     cdef bytes shape                  # RowDescription payload, b"" for NoData, None when unknown
 
 
+cdef class Cursor:
+    cdef Verdict verdict              # of the string that opened it
+    cdef int index                    # its statement in there
+
+
 cdef class Portal:
     cdef readonly bytes name
     cdef readonly Prepared prepared
@@ -21,6 +26,7 @@ cdef class Portal:
     cdef VerdictCache cache           # it was bound under: another one means decide again
     cdef bytes formats                # result formats as on the wire, count included
     cdef MaskPlan plan
+    cdef Cursor cursor                # whose rows these are, for FETCH
     cdef bint has_plan
     cdef bint describing              # an injected Describe is on its way
     cdef bint finished                # its result record is written

@@ -184,6 +184,7 @@ cdef class Relay(ClientSide):
         """Give the link back; it is dirty when the session was pinned to it."""
         cdef ServerLink link = self.link
         self.link = None
+        self.cursors.clear()
         if self.pin is not None and link is not None:
             link.dirty = True
             self.pin = None

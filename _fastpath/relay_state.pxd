@@ -37,8 +37,8 @@ cdef class RelayState:
     cdef public int events
     cdef public object fault
     cdef readonly int64_t statement_count
-    cdef dict statements               # client's prepared statements by name
-    cdef dict portals
+    cdef dict statements, portals      # of the client, by name
+    cdef dict cursors                  # open on the server, as its answers tell: name -> Cursor
     cdef readonly bytes pin            # why the server connection stays ours, or None
     cdef bint ddl_done                 # since the last ReadyForQuery outside a transaction
     cdef public dict watched           # statement number -> anything, told of in `finished`

@@ -69,6 +69,7 @@ cdef class RelayState:
         self.to_server = OutBuf()
         self.statements = {}
         self.portals = {}
+        self.cursors = {}
         self.watched = {}
         self.finished = []
 

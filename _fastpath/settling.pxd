@@ -2,7 +2,8 @@ from libc.stdint cimport uint8_t
 
 from _fastpath.relay_state cimport RelayState
 from _fastpath.replies cimport Expected
-from _fastpath.prepared cimport Portal
+from _fastpath.prepared cimport Cursor, Portal
+from _fastpath.statements cimport Verdict
 
 
 cdef class Settling(RelayState):
@@ -28,6 +29,10 @@ cdef class Settling(RelayState):
     cdef void _end_copy(self) noexcept
     cdef int _note_tag(self, const uint8_t *tag, Py_ssize_t size) except -1
     cdef int _end_portals(self) except -1
+    cdef int _opened(self, bytes name, Verdict verdict, int index) except -1
+    cdef int _settle_cursor(self, Verdict verdict, int index) except -1
+    cdef bint _is_fetch(self, Verdict verdict, int index) except -1
+    cdef Cursor _fetched(self, Verdict verdict, int index)
     cdef bytes _payload(self, Py_ssize_t start, Py_ssize_t end)
     cdef int _emit_error(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _emit_filtered(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1

@@ -14,9 +14,16 @@ from _fastpath.replies cimport (
     MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_COPY_END, REPLY_EXECUTE,
     REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
-from _fastpath.prepared cimport Portal, Prepared
-from _fastpath.statements cimport Verdict
+from _fastpath.prepared cimport Cursor, Portal, Prepared
+from _fastpath.statements cimport (
+    CURSOR_CLOSE, CURSOR_DECLARE, CURSOR_FETCH, Verdict
+)
 from _fastpath.wire cimport HEADER_SIZE
+
+
+cdef enum:
+    CURSORS_MAX = 1000                # as limits.PORTALS_PER_SESSION_MAX
+    NAME_BYTES_MAX = 63               # longer names of portals and cursors are one on the server
 
 
 cdef class Settling(RelayState):
@@ -34,6 +41,8 @@ cdef class Settling(RelayState):
             prepared = <Prepared>head.subject
             if prepared.server_name in self.link.prepared:
                 self.link.prepared[prepared.server_name] = True
+        elif expected == REPLY_BIND and (<Portal>head.subject).name:
+            self._opened((<Portal>head.subject).name, (<Portal>head.subject).verdict, 0)
         if head.mode == MODE_FORWARD:
             self._keep(start, end)
         return self._pop()
@@ -55,6 +64,7 @@ cdef class Settling(RelayState):
             verdict = portal.verdict
             self._keep(start, end)
             if kind != c"s":
+                self._settle_cursor(verdict, 0)
                 self.ddl_done = self.ddl_done or verdict.ddl
                 self.finish_portal(
                     portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
@@ -68,6 +78,7 @@ cdef class Settling(RelayState):
         if head.mode == MODE_REPLACE:
             return self._broken("the server accepted what the gateway made it refuse")
         verdict = <Verdict>head.subject
+        self._settle_cursor(verdict, head.index)
         head.index += 1
         self.ddl_done = self.ddl_done or verdict.ddl
         head.has_plan = False
@@ -210,6 +221,8 @@ cdef class Settling(RelayState):
             self.events |= EVENT_DDL
         if self.portals and self.link.nothing_owed():
             self._end_portals()
+        if self.cursors and self.pin is None and self.link.transaction == c"I":
+            self.cursors.clear()      # one WITH HOLD pins
         return 0
 
     cdef int _end_portals(self) except -1:
@@ -219,6 +232,46 @@ cdef class Settling(RelayState):
             self.finish_portal(portal, b"suspended" if portal.rows else b"skipped", NULL, 0, NULL)
         self.portals.clear()
         return 0
+
+    cdef int _opened(self, bytes name, Verdict verdict, int index) except -1:
+        """The server has opened a cursor or a named portal: from now on the name means this one.
+
+        What it meant before is gone on the server, or it would have refused.
+        """
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cursor.verdict = verdict
+        cursor.index = index
+        self.cursors[name[:NAME_BYTES_MAX]] = cursor
+        if len(self.cursors) > CURSORS_MAX:
+            self._broken("more cursors are open than the gateway follows")
+        return 0
+
+    cdef int _settle_cursor(self, Verdict verdict, int index) except -1:
+        """A statement is complete: did it open or close a cursor?"""
+        if verdict.cursors is None or index >= len(verdict.cursors):
+            return 0
+        use = verdict.cursors[index]
+        if use is not None and use[0] == CURSOR_DECLARE:
+            self._opened(use[1], verdict, index)
+        elif use is not None and use[0] == CURSOR_CLOSE:
+            self.cursors.pop(use[1], None)
+        return 0
+
+    cdef Cursor _fetched(self, Verdict verdict, int index):
+        """The cursor that statement `index` reads; None for another statement.
+
+        None as well for a name that nothing here has opened: a function can. Such rows pass the
+        cross-check with the description as the function's own result would.
+        """
+        if not self._is_fetch(verdict, index):
+            return None
+        return self.cursors.get(verdict.cursors[index][1])
+
+    cdef bint _is_fetch(self, Verdict verdict, int index) except -1:
+        if not verdict.fetches or index >= len(verdict.cursors):
+            return False
+        use = verdict.cursors[index]
+        return use is not None and use[0] == CURSOR_FETCH
 
     cdef int _pop(self) except -1:
         self.link.queue.pop()

@@ -11,6 +11,12 @@ cdef enum VerdictAction:
     VERDICT_LOCAL             # answered by the gateway: `substitute` runs in the statement's place
 
 
+cdef enum CursorUse:           # of a SQL statement, beside the name of a cursor
+    CURSOR_DECLARE = 1
+    CURSOR_FETCH
+    CURSOR_CLOSE
+
+
 cdef class Verdict:
     cdef readonly int action
     cdef readonly object decision     # the Decision it was made from; not looked at on the hot path
@@ -24,8 +30,10 @@ cdef class Verdict:
     cdef readonly bint resets_role
     cdef readonly bint resets_settings
     cdef readonly bint once           # depends on session state: asked for anew each time
-    # The last result shape that passed the cross-check, and its plan.
-    cdef bytes shape
+    cdef tuple cursors                # per statement (CursorUse, name) or None; None without any
+    cdef bint fetches                 # a statement of it returns the rows of a cursor
+    cdef object cache                 # what it was sent under; kept where cursors are concerned
+    cdef bytes shape                  # the last one that passed the cross-check, with its plan
     cdef int shape_index
     cdef bytes formats                # result formats of Bind the plan was made for, or None
     cdef MaskPlan plan

@@ -31,6 +31,7 @@ class Verdict:
         resets_role: bool = False,
         resets_settings: bool = False,
         once: bool = False,
+        cursors: tuple[tuple[int, bytes] | None, ...] | None = None,
     ) -> None: ...
 
 class VerdictCache:

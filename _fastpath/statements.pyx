@@ -39,7 +39,9 @@ cdef class Verdict:
         bint resets_role=False,
         bint resets_settings=False,
         bint once=False,
+        tuple cursors=None,
     ):
+        """`cursors`: per statement (use, name) of a cursor of SQL or None; None without any."""
         self.action = action
         self.decision = decision
         self.audit = audit
@@ -52,6 +54,10 @@ cdef class Verdict:
         self.resets_role = resets_role
         self.resets_settings = resets_settings
         self.once = once
+        self.cursors = cursors
+        self.fetches = cursors is not None and any(
+            use is not None and use[0] == CURSOR_FETCH for use in cursors
+        )
 
 
 cdef class VerdictCache:

@@ -106,7 +106,9 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
         StatementPlan(
             kind=statement.kind,
             outputs=outputs,
-            returns_rows=(statement.outputs is not None and not statement.copy)
+            returns_rows=(
+                statement.outputs is not None and not statement.copy and statement.kind != "declare"
+            )
             or statement.kind in _ROW_KINDS,
             copy=statement.copy,
             copy_form=statement.copy_form if outputs is not None else None,
@@ -115,6 +117,7 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
             ddl=statement.ddl,
             resets_settings=statement.resets_settings,
             deallocate=statement.deallocate,
+            cursor=statement.cursor,
         )
     )
 

@@ -120,6 +120,7 @@ class StatementPlan:
     ddl: bool = False
     resets_settings: bool = False
     deallocate: str | None = None
+    cursor: str | None = None  # that DECLARE opens, FETCH and MOVE read, CLOSE ends
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -134,6 +135,7 @@ class StatementPlan:
             "ddl": self.ddl,
             "resets_settings": self.resets_settings,
             "deallocate": self.deallocate,
+            "cursor": self.cursor,
         }
 
     @classmethod
@@ -151,6 +153,7 @@ class StatementPlan:
             ddl=wire["ddl"],
             resets_settings=wire["resets_settings"],
             deallocate=wire["deallocate"],
+            cursor=wire["cursor"],
         )
 
 

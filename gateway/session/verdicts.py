@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from _fastpath.statements import Verdict
-from gateway.policy.decision import Decision
+from gateway.policy.decision import Decision, StatementPlan
 from gateway.text import quote_literal
 
 ALLOW, DENY, APPROVE, LOCAL = range(4)
 _ACTIONS = {"allow": ALLOW, "deny": DENY, "approve": APPROVE, "local": LOCAL}
+# As CursorUse of `_fastpath/statements.pxd`; MOVE shows nothing.
+_CURSOR_USES = {"declare": 1, "fetch": 2, "close": 3}
 # What stands in for SET postern.*: the same tag, and no effect on a pinned setting.
 _SET_NOTHING = b"SET client_encoding TO 'UTF8'"
 
@@ -34,7 +37,18 @@ def build_verdict(decision: Decision) -> Verdict:
         resets_role=any(plan.kind == "discard" and plan.resets_settings for plan in plans),
         resets_settings=any(plan.resets_settings for plan in plans),
         once=decision.cache == "never",
+        cursors=_cursors(plans),
     )
+
+
+def _cursors(plans: Sequence[StatementPlan]) -> tuple[tuple[int, bytes] | None, ...] | None:
+    uses = tuple(
+        (_CURSOR_USES[plan.kind], plan.cursor.encode())
+        if plan.cursor is not None and plan.kind in _CURSOR_USES
+        else None
+        for plan in plans
+    )
+    return uses if any(uses) else None
 
 
 def decision_fields(decision: Decision) -> dict[str, Any]:

@@ -34,7 +34,6 @@ Place = Literal[
     "returning",  # inside an expression of RETURNING
     "assign",  # the value of a SET in UPDATE, MERGE or ON CONFLICT
     "source",  # a value stored elsewhere: INSERT ... SELECT, CREATE TABLE AS, CREATE VIEW
-    "cursor",  # an output of DECLARE CURSOR: FETCH carries no verdict of its own
     "copy",  # an output of COPY TO: CopyData has no column identity
     "explain",  # takes part in a statement that EXPLAIN shows
     "function",  # argument of a function in FROM

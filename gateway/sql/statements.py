@@ -12,7 +12,7 @@ from gateway.sql.effects import Node, Walk, check_fields, refuse
 from gateway.sql.facts import CopyForm, CopyKind, TxnKind
 from gateway.sql.query import columns_of
 from gateway.sql.scope import Scope
-from gateway.sql.values import Column, union
+from gateway.sql.values import Column
 
 
 @dataclass(slots=True)
@@ -258,17 +258,16 @@ _CURSOR_HOLD: Final = 0x20
 
 
 def declare_cursor(walk: Walk, node: Node) -> Draft:
-    """Analyse DECLARE CURSOR. What it would return is used as `cursor`: FETCH has no verdict."""
+    """Analyse DECLARE CURSOR. Its columns are those that FETCH will return."""
     check_fields("DECLARE", node, frozenset({"portalname", "options", "query"}))
     walk.by_text()
     if "SelectStmt" not in node["query"]:
         refuse("DECLARE CURSOR takes a SELECT only")
     columns = columns_of(walk, Scope(), node["query"])
-    walk.use(union([value for _, value in columns]), "cursor")
     walk.effect("session.cursor", name=node["portalname"])
     if node.get("options", 0) & _CURSOR_HOLD:
         walk.pin = "cursor"
-    return Draft("declare", cursor=node["portalname"])
+    return Draft("declare", columns, cursor=node["portalname"])
 
 
 def fetch(walk: Walk, node: Node) -> Draft:

@@ -1,5 +1,7 @@
 """Throw mutated bytes at every fuzz target: `python -m tests.fuzz.run --seconds 60`.
 
+`--cases` counts inputs instead of seconds: `make fuzz-asan` runs ten million under sanitizers.
+
 Meant for the build with sanitizers, where a read past the end aborts the process. A finding is
 kept in `tests/fuzz/corpus/<target>/` and is tried first from then on. The seed is printed, so a
 run can be repeated.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import random
 import sys
 import time
@@ -18,6 +21,7 @@ from tests.fuzz.targets import TARGETS, Target
 
 CORPUS = Path(__file__).parent / "corpus"
 SIZE_MAX = 4096
+BATCH = 200
 WORDS = [
     b"\0\0\0\0",
     b"\0\0\0\3",
@@ -76,16 +80,23 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
-def fuzz(name: str, target: Target, rng: random.Random, *, seconds: float) -> int:
-    """Run one target for a while; return the number of inputs tried."""
+def fuzz(
+    name: str,
+    target: Target,
+    rng: random.Random,
+    *,
+    seconds: float = math.inf,
+    cases: float = math.inf,
+) -> int:
+    """Run one target for a while or for a number of inputs; return how many were tried."""
     pool = [*corpus(name), *target.seeds]
     for data in pool:
         target.run(data)
     tried = len(pool)
     deadline = time.monotonic() + seconds
     data = pool[0]
-    while time.monotonic() < deadline:
-        for _ in range(200):
+    while tried < cases and time.monotonic() < deadline:
+        for _ in range(BATCH):
             # Now and then a mutant is mutated on: some faults need several steps.
             data = mutate(data if rng.random() < 0.3 else rng.choice(pool), rng)
             try:
@@ -93,7 +104,7 @@ def fuzz(name: str, target: Target, rng: random.Random, *, seconds: float) -> in
             except Exception:
                 print(f"{name}: kept {keep(name, data)}", file=sys.stderr)
                 raise
-        tried += 200
+        tried += BATCH
     return tried
 
 
@@ -101,6 +112,7 @@ def main() -> int:
     """Fuzz all targets, or the named ones, and say how much was tried."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
+    parser.add_argument("--cases", type=int, help="for all targets together, instead of seconds")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
     options = parser.parse_args()
@@ -111,8 +123,15 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     for name in names:
         rng = random.Random(f"{seed}/{name}")
-        tried = fuzz(name, TARGETS[name], rng, seconds=options.seconds / len(names))
-        print(f"{name}: {tried} inputs, nothing found", flush=True)
+        limit = (
+            {"seconds": options.seconds / len(names)}
+            if options.cases is None
+            else {"cases": options.cases / len(names)}
+        )
+        started = time.monotonic()
+        tried = fuzz(name, TARGETS[name], rng, **limit)
+        took = time.monotonic() - started
+        print(f"{name}: {tried} inputs in {took:.0f} s, nothing found", flush=True)
     return 0
 
 

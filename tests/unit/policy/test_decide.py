@@ -249,7 +249,7 @@ def test_view_child_and_derived_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "place",
     ["expression", "where", "join", "group", "order", "distinct", "aggregate", "window", "limit",
-     "whole_row", "returning", "assign", "source", "cursor", "copy", "explain", "function", "new"],
+     "whole_row", "returning", "assign", "source", "copy", "explain", "function", "new"],
 )  # fmt: skip
 def test_any_other_use_is_refused(tmp_path: Path, place: str) -> None:
     """Goal: no place is forgotten, not even one that is named later."""

@@ -124,7 +124,7 @@ def test_select_star_is_masked_by_position(engine: Engine) -> None:
         "update refunds set note = (select email from customers limit 1)",
         "create table sales.x as select email from customers",
         "create view sales.x as select ssn from customers",
-        "declare c cursor for select email from customers",
+        "declare c cursor for select upper(email) from customers",
         "copy (select email || '' from customers) to stdout",
         "copy customers to program 'x'",
         "explain select email from customers",

@@ -56,8 +56,7 @@ _USES = {
               "create table sales.x as select email from customers",
               "explain select id from customers where email = 'a'",
               "select upper(ssn) from customers", "select id from customers where ssn = 'a'",
-              "select to_json(c) from customers c",
-              "declare c cursor for select email from customers"),
+              "select to_json(c) from customers c"),
 }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ USES = [
     ("copy customers to '/tmp/x'", "copy"),
     ("copy (select email from customers) to program 'x'", "copy"),
     ("copy (select upper(email) from customers) to stdout", "expression"),
-    ("declare c cursor for select email from customers", "cursor"),
+    ("declare c cursor for select upper(email) from customers", "expression"),
     ("explain select email from customers", "explain"),
     ("alter table customers alter name type text using email", "assign"),
     ("alter table customers add z text generated always as (email) stored", "source"),
