@@ -9,7 +9,7 @@ cdef class ServerLink:
     cdef bint sync_pending            # extended messages sent since the last Sync
     cdef bint bound                   # ... among them a Bind: something may have run
     cdef bint failed                  # the server discards until a Sync that was not sent yet
-    cdef bint copy_in                 # CopyInResponse came, its end did not
+    cdef readonly bint copy_in        # CopyInResponse came, its end did not
     cdef bint copy_end_sent
     cdef int copy_in_flight           # COPY FROM STDIN statements sent and unanswered
     cdef public bint dirty            # state of another principal or session may remain

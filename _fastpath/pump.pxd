@@ -22,6 +22,7 @@ cdef class Pump(Receiver):
     cdef public PoolGate gate
     cdef public object task           # what takes time at the moment, or None
     cdef public bint ended
+    cdef readonly long reads          # reads of the client so far: it is there
     cdef public CommitGate commit     # None when what is in the journal may leave at once
     cdef CommitMark mark
 

@@ -25,6 +25,7 @@ class Pump(Receiver):
     gate: PoolGate
     task: asyncio.Task[None] | None
     ended: bool
+    reads: int
     commit: CommitGate | None
     def flush(self) -> None: ...
     def pump(self) -> None: ...

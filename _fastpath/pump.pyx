@@ -42,6 +42,7 @@ cdef class Pump(Receiver):
 
     cdef int received(self, bytes data) except -1:
         """Take one read of the client."""
+        self.reads += 1
         self.relay.counts.received(len(data))
         if self.task is not None:
             self.hold_input(data)

@@ -14,13 +14,29 @@ from typing import Any, cast
 from gateway import config_values as kinds
 from gateway import limits
 from gateway.config_build import Builder, Resolved
-from gateway.config_credential import Credential as Credential
-from gateway.config_credential import CredentialKeys
-from gateway.config_issuers import ALGORITHMS as ALGORITHMS
-from gateway.config_issuers import Issuer as Issuer
-from gateway.config_issuers import check_issuer
+from gateway.config_credential import Credential
+from gateway.config_issuers import ALGORITHMS, Issuer, check_issuer
 from gateway.config_source import Sources
+from gateway.config_targets import Roles, Target
 from gateway.config_values import check_public_url, is_loopback, named_sections, section, setting
+
+__all__ = [
+    "ALGORITHMS",
+    "Audit",
+    "Config",
+    "Control",
+    "Credential",
+    "Issuer",
+    "Listen",
+    "Pool",
+    "Roles",
+    "Sessions",
+    "Store",
+    "Target",
+    "Workers",
+    "load_config",
+    "load_settings",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +61,12 @@ class Listen:
         kinds.boolean(),
         "Refuse logins without TLS, except from loopback and Unix sockets.",
         default=True,
+    )
+    proxy_protocol: tuple[kinds.Network, ...] = setting(
+        kinds.networks(),
+        "Networks of load balancers: a connection from there must begin with a PROXY header, "
+        "version 2, and counts as its client's.",
+        default=[],
     )
     auth: str = setting(
         kinds.choice("password", "oauth"),
@@ -95,12 +117,22 @@ class Pool:
         "Server connections per worker, target and role.",
         default=20,
     )
+    total: int = setting(
+        kinds.integer(0, limits.POOL_TOTAL_MAX),
+        "Server connections of all workers together, per target and role; each worker has an "
+        "equal share of it. 0 means `size` for every worker.",
+        default=0,
+    )
     wait_s: float = setting(
         kinds.duration(0.0, limits.POOL_WAIT_S_MAX),
         "How long a statement waits for a server connection before PN106.",
         default="10s",
         key="wait",
     )
+
+    def size_of(self, workers: int) -> int:
+        """Return how many connections one of `workers` may have, per target and role."""
+        return min(self.size, self.total // workers) if self.total else self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +150,20 @@ class Sessions:
         "A session is ended this long after its login (PN203).",
         default="24h",
         key="age",
+    )
+    idle_in_transaction_s: float = setting(
+        kinds.duration(0.0, limits.SESSION_IDLE_S_MAX),
+        "A session without a statement for this long inside a transaction is ended (PN203): it "
+        "holds a server connection, and locks. 0 means never.",
+        default="10m",
+        key="idle_in_transaction",
+    )
+    slow_reader_s: float = setting(
+        kinds.duration(0.0, limits.SESSION_IDLE_S_MAX),
+        "A session whose client takes no byte of its results for this long is ended: it holds a "
+        "server connection. 0 means never.",
+        default="10m",
+        key="slow_reader",
     )
 
 
@@ -145,56 +191,6 @@ class Control:
     )
     auditors: tuple[str, ...] = setting(
         kinds.strings(), "Policy groups that may read the audit trail.", default=[]
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roles:
-    """The server role each level of rights runs as."""
-
-    read: str | None = setting(
-        kinds.optional_string(), "Role set for statements under a read grant.", default=""
-    )
-    write: str | None = setting(
-        kinds.optional_string(), "Role set for statements under a write grant.", default=""
-    )
-    admin: str | None = setting(
-        kinds.optional_string(), "Role set for statements under an admin grant.", default=""
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One database that clients reach by the target's name."""
-
-    name: str
-    host: str = setting(
-        kinds.string(empty=False), "Host name, address, or directory of a Unix socket."
-    )
-    port: int = setting(kinds.integer(1, 65_535), "Port of the server.", default=5432)
-    database: str = setting(kinds.string(empty=False), "Database on the server.")
-    tls: str = setting(
-        kinds.choice("disable", "require", "verify-ca", "verify-full"),
-        "TLS to the server; not used on a Unix socket.",
-        default="verify-full",
-    )
-    tls_ca: Path | None = setting(
-        kinds.optional_path(),
-        "Certificate authorities in PEM; empty means the system's.",
-        default="",
-    )
-    user: str = setting(kinds.string(empty=False), "Login role on the server.")
-    credential: Credential = section(
-        CredentialKeys,
-        "Where the login role's password is found.",
-        build=CredentialKeys.build,
-        default=lambda: Credential("none"),
-    )
-    roles: Roles = section(Roles, "SET ROLE per level; without one the login role serves it.")
-    allow_superuser: bool = setting(
-        kinds.boolean(),
-        "Accept a login role with superuser rights; recorded in the audit trail.",
-        default=False,
     )
 
 
@@ -290,6 +286,9 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
     if config.store.url:
         message = "only the embedded store is available; leave it empty"
         raise builder.error(("store", "url"), message)
+    if 0 < config.pool.total < config.workers.count:
+        message = f"less than one connection for each of {config.workers.count} workers"
+        raise builder.error(("pool", "total"), message)
     if len(config.targets) > limits.TARGETS_MAX:
         raise builder.error(("targets",), f"more than {limits.TARGETS_MAX}")
     if len(config.issuers) > limits.ISSUERS_MAX:

@@ -320,6 +320,24 @@ def addresses() -> Kind:
     return Kind("list of host:port or socket path", check, _split)
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks() -> Kind:
+    """Return the kind of a list of IP networks; one address is a network of its own."""
+    base = strings()
+
+    def check(value: object) -> tuple[Network, ...]:
+        found = [str(item) for item in _as_tuple(base.check(value))]
+        try:
+            return tuple(ipaddress.ip_network(item) for item in found)
+        except ValueError as error:
+            msg = f"expected networks such as 10.0.0.0/8: {error}"
+            raise ValueError(msg) from None
+
+    return Kind("list of networks", check, _split)
+
+
 def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 

@@ -47,6 +47,7 @@ SERVER_IDLE_S: Final = 600.0
 SERVER_AGE_S: Final = 3_600.0
 SCRAM_ITERATIONS_MAX: Final = 1_000_000  # a hostile server could ask for hours of hashing
 POOL_SIZE_MAX: Final = 1_000
+POOL_TOTAL_MAX: Final = 100_000
 POOL_WAIT_S_MAX: Final = 600.0
 POOL_WAITERS_MAX: Final = 5_000
 SECRET_BYTES_MAX: Final = 64 << 10

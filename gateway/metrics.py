@@ -98,7 +98,9 @@ _PROCESSES: Final = ("worker", "analyzer", "writer", "control")
 SESSIONS = _counter("sessions", "Logins by result.", result=("accepted", "refused"))
 SESSIONS_OPEN = _gauge("sessions_open", "Clients that are logged in.")
 SESSIONS_ENDED = _counter(
-    "sessions_ended", "Sessions the gateway ended.", reason=("revoked", "idle", "expired")
+    "sessions_ended",
+    "Sessions the gateway ended.",
+    reason=("revoked", "idle", "idle_in_transaction", "slow_reader", "expired"),
 )
 CONNECTIONS_OPEN = _gauge("connections_open", "Client connections, logged in or not.")
 CLIENT_BYTES = _counter("client_bytes", "Bytes relayed.", direction=("in", "out"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.config_values import split_address
 from gateway.ipc.channel import bind_unix, unix_address
+from gateway.ipc.keepalive import keep_alive
 from gateway.process.exits import StartError
 
 _BACKLOG = 1024
@@ -56,6 +57,7 @@ def _bind_tcp(address: str) -> list[socket.socket]:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keep_alive(sock)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(where)

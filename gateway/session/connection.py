@@ -11,6 +11,7 @@ import asyncio
 import enum
 import logging
 import secrets
+import ssl
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -46,8 +47,10 @@ from gateway.protocol.messages import (
     parse_startup,
     startup_packet_size,
 )
+from gateway.protocol.proxy_header import parse_proxy_header
 from gateway.protocol.settings import StartupSettings, screen_startup
-from gateway.session.floods import address_of
+from gateway.session.floods import address_of, is_local, peer_name
+from gateway.session.handshake import CLIENT_HELLO, start_tls
 from gateway.session.login import Login
 from gateway.session.presenting import Presenting, check_certificate, choose, thumbprint
 from gateway.session.session import Session
@@ -55,6 +58,7 @@ from gateway.session.worker import Worker
 from gateway.upstream.takeover import take_over
 
 _HEADER_BYTES = 5
+_CLIENT_HELLO = bytes([CLIENT_HELLO])
 _LEVELS = frozenset({"read", "write"})
 _REFUSED = metrics.SESSIONS.slot("refused")
 _TOKEN_INVALID = metrics.TOKENS.slot("invalid")
@@ -66,6 +70,7 @@ log = logging.getLogger(__name__)
 class Phase(enum.Enum):
     """What the next bytes of the client are."""
 
+    PROXY = enum.auto()  # the header of a load balancer
     PACKET = enum.auto()  # SSLRequest, GSSENCRequest, CancelRequest or StartupMessage
     TLS = enum.auto()  # the handshake runs, the bytes are not ours
     PASSWORD = enum.auto()
@@ -81,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._buffer = bytearray()
         self._phase = Phase.PACKET
+        self._is_local = False
         self._asked: set[StartupKind] = set()
         self._tls = ""
         self._certificate: str | None = None
@@ -98,10 +104,16 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock; a peer that says nothing holds a place no longer than that."""
         self._transport = cast("asyncio.Transport", transport)
-        self._client = _peer_name(self._transport)
-        self._address = address_of(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(STARTUP_TIMEOUT_S, self._transport.abort)
+        if self._worker.is_balancer(peer):
+            self._phase = Phase.PROXY
+        self._came_from(peer)
+
+    def _came_from(self, peer: object) -> None:
+        self._client, self._is_local = peer_name(peer), is_local(peer)
+        self._address = address_of(peer)
         try:
             self._worker.floods.enter(self._address)
         except TooManySessions as error:
@@ -130,7 +142,12 @@ class ClientConnection(asyncio.Protocol):
     # --- packets -------------------------------------------------------------------------
 
     def _take(self) -> None:
+        if self._phase is Phase.PROXY and not self._take_proxy_header():
+            return
         while self._phase is Phase.PACKET:
+            if self._buffer[:1] == _CLIENT_HELLO and not self._asked:
+                self._on_client_hello()
+                return
             size = startup_packet_size(self._buffer)
             if size is None or len(self._buffer) < size:
                 return
@@ -139,6 +156,17 @@ class ClientConnection(asyncio.Protocol):
             self._on_packet(parse_startup(packet))
         if self._phase is Phase.PASSWORD:
             self._take_password()
+
+    def _take_proxy_header(self) -> bool:
+        header = parse_proxy_header(self._buffer)
+        if header is None:
+            return False
+        del self._buffer[: header.size]
+        self._phase = Phase.PACKET
+        if header.peer is not None:
+            self._worker.floods.leave(self._address)
+            self._came_from(header.peer)
+        return True
 
     def _on_packet(self, request: StartupRequest) -> None:
         match request.kind:
@@ -164,15 +192,23 @@ class ClientConnection(asyncio.Protocol):
         self._phase = Phase.TLS
         cast("asyncio.ReadTransport", self._transport).pause_reading()
         self._transport.write(b"S")
-        self._start(self._start_tls(), "start-tls")
+        self._start(self._start_tls(context), "tls")
 
-    async def _start_tls(self) -> None:
+    def _on_client_hello(self) -> None:
+        """TLS without asking first, as libpq's sslnegotiation=direct does."""
         context = self._worker.context.ssl_context
-        if context is None:
-            return
-        loop = asyncio.get_running_loop()
+        if context is None or self._tls:
+            raise ProtocolViolation("TLS is not offered here", reason="direct_tls")
+        hello = bytes(self._buffer)
+        self._buffer.clear()
+        self._asked.add(StartupKind.SSL)
+        self._phase = Phase.TLS
+        cast("asyncio.ReadTransport", self._transport).pause_reading()
+        self._start(self._start_tls(context, hello), "tls")
+
+    async def _start_tls(self, context: ssl.SSLContext, hello: bytes = b"") -> None:
         try:
-            secured = await loop.start_tls(self._transport, self, context, server_side=True)
+            secured = await start_tls(self._worker, self._transport, self, context, hello)
         except OSError as error:  # ssl.SSLError is one
             log.info("TLS handshake with %s failed: %s", self._client, error)
             self._leave()
@@ -186,6 +222,8 @@ class ClientConnection(asyncio.Protocol):
         self._tls = str(tls.version())
         self._certificate = thumbprint(tls.getpeercert(binary_form=True))
         self._phase = Phase.PACKET
+        # What came with the last bytes of the handshake was put aside until now.
+        asyncio.get_running_loop().call_soon(self.data_received, b"")
 
     def _on_startup(self, request: StartupRequest) -> None:
         self._startup = request
@@ -204,7 +242,7 @@ class ClientConnection(asyncio.Protocol):
         self._phase = Phase.PASSWORD
 
     def _needs_tls(self) -> bool:
-        return self._worker.config.listen.require_tls and not _is_local(self._transport)
+        return self._worker.config.listen.require_tls and not self._is_local
 
     def _take_password(self) -> None:
         if len(self._buffer) < _HEADER_BYTES:
@@ -359,13 +397,3 @@ def _no_grant(database: str, reason: str) -> NoGrantOnTarget:
         facts={"database": database},
         reason=reason,
     )
-
-
-def _peer_name(transport: asyncio.Transport) -> str:
-    peer = transport.get_extra_info("peername")
-    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
-
-
-def _is_local(transport: asyncio.Transport) -> bool:
-    peer = transport.get_extra_info("peername")
-    return not isinstance(peer, tuple) or peer[0] == "::1" or peer[0].startswith("127.")

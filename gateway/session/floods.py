@@ -38,6 +38,16 @@ def address_of(peer: object) -> str:
     return str(address)
 
 
+def peer_name(peer: object) -> str:
+    """Return `peer` as records show it."""
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+
+
+def is_local(peer: object) -> bool:
+    """Return whether `peer` is on this machine."""
+    return not isinstance(peer, tuple) or peer[0] == "::1" or peer[0].startswith("127.")
+
+
 class Floods:
     """Who is logging in, and who failed lately, by address."""
 

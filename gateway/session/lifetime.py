@@ -34,6 +34,8 @@ _LAST_WORDS_S = 1.0
 _GRACE_S = 1.0
 _REVOKED = metrics.SESSIONS_ENDED.slot("revoked")
 _IDLE = metrics.SESSIONS_ENDED.slot("idle")
+_IDLE_IN_TRANSACTION = metrics.SESSIONS_ENDED.slot("idle_in_transaction")
+_SLOW_READER = metrics.SESSIONS_ENDED.slot("slow_reader")
 _EXPIRED = metrics.SESSIONS_ENDED.slot("expired")
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ class Lifetime:
         self._sessions = sessions
         self._swept = -1
         self._idle_checked = 0.0
-        # Session -> (statements it had, since when that has not changed).
+        # Session -> (reads of its client, since when that has not changed).
         self._quiet: dict[str, tuple[int, float]] = {}
 
     def start(self, session: Session) -> asyncio.TimerHandle:
@@ -116,16 +118,38 @@ class Lifetime:
     def _end_idle(self, now: float) -> None:
         quiet: dict[str, tuple[int, float]] = {}
         for session in tuple(self._sessions.values()):
-            key, count = session.login.session_id, session.relay.statement_count
-            if session.is_busy:
+            key, count = session.login.session_id, session.reads
+            if self._is_slow_reader(session, now):
+                continue
+            if session.is_busy and not session.awaits_client:
                 continue
             known, since = self._quiet.get(key, (-1, now))
             quiet[key] = count, (since if known == count else now)
-            if now - quiet[key][1] >= self._limits.idle_s:
-                words = format_duration(self._limits.idle_s)
-                end_now(session, SessionIdle(f"this session was idle for {words}"), "idle")
-                metrics.inc(_IDLE)
+            self._judge_quiet(session, now - quiet[key][1])
         self._quiet = quiet
+
+    def _judge_quiet(self, session: Session, quiet_s: float) -> None:
+        limits = self._limits
+        in_transaction_s = limits.idle_in_transaction_s
+        if in_transaction_s and quiet_s >= in_transaction_s and session.awaits_client:
+            words = format_duration(in_transaction_s)
+            error = SessionIdle(f"this session was idle in a transaction for {words}")
+            end_now(session, error, "idle_in_transaction")
+            metrics.inc(_IDLE_IN_TRANSACTION)
+        elif quiet_s >= limits.idle_s:
+            words = format_duration(limits.idle_s)
+            end_now(session, SessionIdle(f"this session was idle for {words}"), "idle")
+            metrics.inc(_IDLE)
+
+    def _is_slow_reader(self, session: Session, now: float) -> bool:
+        """End a session whose client has not read for too long; a queue to it is not drained."""
+        limit_s, since = self._limits.slow_reader_s, session.unread_since
+        if not limit_s or since is None or now - since < limit_s:
+            return False
+        session.end("slow_reader")
+        session.transport.abort()
+        metrics.inc(_SLOW_READER)
+        return True
 
     def _expire(self, session: Session, error: ClientError, reason: str) -> None:
         end_now(session, error, reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -49,6 +50,7 @@ class Session(Pump):
         self.pool = self.gate = worker.pool(login.target, login.rights.profile.level)
         self.asked: dict[str, str] = {}  # postern.reason and the like, set by the client
         self.draining = False
+        self.unread_since: float | None = None  # the client's queue is full since then
         self._held_input: list[bytes] = []
         self._held_size = 0
         self._cancel_asked = False
@@ -77,11 +79,13 @@ class Session(Pump):
 
     def pause_writing(self) -> None:
         """The client reads slower than the server sends: stop reading from the server."""
+        self.unread_since = time.monotonic()
         if self.server is not None:
             cast("asyncio.ReadTransport", self.server.transport).pause_reading()
 
     def resume_writing(self) -> None:
         """Undo `pause_writing`, and give back a connection that waited for this."""
+        self.unread_since = None
         if self.server is not None:
             cast("asyncio.ReadTransport", self.server.transport).resume_reading()
             self._release_if_idle()
@@ -130,6 +134,14 @@ class Session(Pump):
     def is_busy(self) -> bool:
         """Whether a statement waits or runs. One that idles in a transaction is idle."""
         return self.task is not None or (self.server is not None and self.server.link.owed > 0)
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether it keeps a server connection busy, and the next word is the client's."""
+        if self.task is not None or self.server is None:
+            return False
+        link = self.server.link
+        return not link.is_idle() and (link.owed == 0 or link.copy_in)
 
     def notice(self, message: bytes) -> None:
         """Send a whole NoticeResponse."""

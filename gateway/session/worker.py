@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import logging
 import os
 from collections.abc import Coroutine
@@ -84,12 +85,20 @@ class Worker:
             pool = Pool(
                 target,
                 level,
-                size=self.config.pool.size,
+                size=self.config.pool.size_of(self.config.workers.count),
                 wait_s=self.config.pool.wait_s,
                 secret=functools.partial(resolve_secret, target.credential, os.environ),
             )
             self._pools[target.name, level] = pool
         return pool
+
+    def is_balancer(self, peer: object) -> bool:
+        """Whether connections of `peer` begin with the header of a load balancer."""
+        networks = self.config.listen.proxy_protocol
+        if not networks or not isinstance(peer, tuple):
+            return False
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+        return any(address in network for network in networks)
 
     async def verify(self, token: str, address: str = "") -> Principal:
         """Return whose token this is; raises TokenInvalid or TokenExpired."""

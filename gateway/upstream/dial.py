@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import ConfigError, UpstreamError, clean_text
+from gateway.ipc.keepalive import keep_alive
 from gateway.protocol import scram
 from gateway.protocol.messages import (
     build_message,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 _MESSAGES_MAX = 500
 _UNREAD_BYTES_MAX = 262_144
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +154,7 @@ async def connect(target: Target) -> tuple[ServerLink, asyncio.Transport]:
 def _tune(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    keep_alive(sock)
 
 
 async def _start_tls(

@@ -52,7 +52,10 @@ def test_every_setting_is_read() -> None:
     text = product_text(
         "gateway/config.py",
         "gateway/config_build.py",
+        "gateway/config_credential.py",
+        "gateway/config_issuers.py",
         "gateway/config_source.py",
+        "gateway/config_targets.py",
         "gateway/config_values.py",
         "gateway/cli/reference.py",
     )

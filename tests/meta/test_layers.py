@@ -32,6 +32,7 @@ LEVELS = {
     "gateway.config_credential": 1,
     "gateway.config_issuers": 1,
     "gateway.config_source": 1,
+    "gateway.config_targets": 1,
     "gateway.config_values": 1,
     "gateway.limits": 1,
     "gateway.metrics": 1,
