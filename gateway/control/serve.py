@@ -26,6 +26,7 @@ from gateway.control.directory import Directory
 from gateway.control.foresight import ANSWER_S, Foresight
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.retention import RetentionKeeper
 from gateway.control.revocation import RevocationKeeper
 from gateway.control.service import ControlService
 from gateway.control.tokens import Tokens, fetcher
@@ -98,11 +99,15 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)
         stack.push_async_callback(channel.stop)
         ending = asyncio.Event()
+        retention = RetentionKeeper(
+            context.data_dir, paths.active_policy(context.data_dir), SYSTEM_CLOCK
+        )
         server = _server(build_app(services, ending))
         async with asyncio.TaskGroup() as tasks:
             jobs = [
                 tasks.create_task(services.desk.run(), name="approval-expiry"),
                 tasks.create_task(services.keys.run(), name="key-refresh"),
+                tasks.create_task(retention.run(), name="retention"),
                 tasks.create_task(foresight.run(), name="previews"),
             ]
             serving = tasks.create_task(server.serve([sock]), name="http")

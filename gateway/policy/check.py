@@ -159,7 +159,9 @@ class _Checker:
         for index, _ in enumerate(self._policy.limits):
             message = "limits are shown by SHOW postern.limits; this version does not enforce them"
             self.warnings.append(self._at("limits", index, (), message))
-        for section in ("recording", "retention"):
-            if section in self._policy.model_fields_set:
-                message = f"{section} is not acted on by this version"
-                self.warnings.append(self._at(section, "", (), message))
+        if "recording" in self._policy.model_fields_set:
+            message = "recording is not acted on by this version"
+            self.warnings.append(self._at("recording", "", (), message))
+        if self._policy.retention.recordings is not None:
+            message = "retention.recordings is not acted on by this version"
+            self.warnings.append(self._at("retention", "", (), message))
