@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "check": ("gateway.cli.check", "Check configuration, policies, targets and issuers."),
     "policy": ("gateway.cli.policy", "Check, test and explain policies."),
     "scan": ("gateway.cli.scan", "Look for columns that need a mask."),
+    "mask": ("gateway.cli.mask", "Show and rotate the keys of mask domains."),
     "approvals": ("gateway.cli.approvals", "List and decide statements that wait for a person."),
     "sessions": ("gateway.cli.sessions", "List and end client sessions."),
     "audit": ("gateway.cli.audit", "Follow, search and verify the audit trail."),

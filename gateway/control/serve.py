@@ -26,6 +26,7 @@ from gateway.control.directory import Directory
 from gateway.control.foresight import ANSWER_S, Foresight
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.maskkeys import MaskKeyKeeper
 from gateway.control.retention import RetentionKeeper
 from gateway.control.revocation import RevocationKeeper
 from gateway.control.service import ControlService
@@ -88,7 +89,11 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
         stack.callback(sock.close)
         services = build_services(context)
         service = ControlService(
-            services.desk, services.live, services.keys, services.gateway_tokens
+            services.desk,
+            services.live,
+            services.keys,
+            services.gateway_tokens,
+            MaskKeyKeeper(context.data_dir, context.epochs, services.trail),
         )
         await services.revocations.prepare()
         analyzers = _analyzers(context)

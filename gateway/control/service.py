@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.approvals.desk import ApprovalDesk
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
+    from gateway.control.maskkeys import MaskKeyKeeper
     from gateway.identity.gateway_tokens import GatewayTokens
 
 Message = dict[str, Any]
@@ -31,7 +32,12 @@ class ControlService:
     """Answers the operations of control.sock."""
 
     def __init__(
-        self, desk: ApprovalDesk, live: LiveSessions, keys: KeyKeeper, tokens: GatewayTokens
+        self,
+        desk: ApprovalDesk,
+        live: LiveSessions,
+        keys: KeyKeeper,
+        tokens: GatewayTokens,
+        masks: MaskKeyKeeper,
     ) -> None:
         self._desk = desk
         self._live = live
@@ -45,6 +51,7 @@ class ControlService:
             "approval.finish": self._finish,
             "approval.cancel": self._cancel,
             "keys.refresh": self._refresh_keys,
+            "mask.rotate": masks.change,
             "token.find": self._find_token,
             "session.open": self._open_session,
             "session.close": self._close_session,

@@ -7,8 +7,6 @@ may leave. A column without origin (an expression) proves nothing and follows th
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from _fastpath.errors import CrossCheckError, FrameError
 from _fastpath.statements import Verdict
 from gateway import metrics
 from gateway.policy.profile import MaskSpec, Profile
+from gateway.session.maskkey import MaskKeys
 
 _COPY_RESPONSE_SIZE = 3
 
@@ -29,26 +28,26 @@ class ResultPlanner:
     """What the relay asks when a result begins: the plan that masks its rows, or None."""
 
     profile: Profile
-    mask_key: bytes
+    mask_keys: MaskKeys
 
     def __call__(
         self, shape: bytes, formats: bytes | None, verdict: Verdict, index: int
     ) -> MaskPlan | None:
         """Plan a result that has a RowDescription. See `plan_result`."""
-        return plan_result(self.profile, self.mask_key, shape, formats, verdict, index)
+        return plan_result(self.profile, self.mask_keys, shape, formats, verdict, index)
 
     def plan_copy(self, response: bytes, verdict: Verdict, index: int) -> CopyOut | None:
         """Plan a COPY from its CopyOutResponse payload. See `plan_copy`."""
-        return plan_copy(self.profile, self.mask_key, response, verdict, index)
+        return plan_copy(self.profile, self.mask_keys, response, verdict, index)
 
 
-def make_planner(profile: Profile, mask_key: bytes) -> ResultPlanner:
+def make_planner(profile: Profile, mask_keys: MaskKeys) -> ResultPlanner:
     """Return the planner the relay calls once per result shape and once per COPY."""
-    return ResultPlanner(profile, mask_key)
+    return ResultPlanner(profile, mask_keys)
 
 
 def plan_copy(
-    profile: Profile, mask_key: bytes, response: bytes, verdict: Verdict, index: int
+    profile: Profile, mask_keys: MaskKeys, response: bytes, verdict: Verdict, index: int
 ) -> CopyOut | None:
     """Return what masks the COPY of statement `index`, None when no column is masked.
 
@@ -70,7 +69,7 @@ def plan_copy(
     if all(decided < 0 for decided in outputs):
         return None
     cells = [
-        None if decided < 0 else _copy_cell(profile.masks[decided], response[0], mask_key)
+        None if decided < 0 else _copy_cell(profile.masks[decided], response[0], mask_keys)
         for decided in outputs
     ]
     return CopyOut(
@@ -85,14 +84,14 @@ def plan_copy(
     )
 
 
-def _copy_cell(spec: MaskSpec, wire_format: int, mask_key: bytes) -> CellMask:
+def _copy_cell(spec: MaskSpec, wire_format: int, mask_keys: MaskKeys) -> CellMask:
     column = ColumnDesc(b"", 0, 0, spec.type_oid, -1, spec.typmod, wire_format)
-    return _cell(spec, column, wire_format, mask_key)
+    return _cell(spec, column, wire_format, mask_keys)
 
 
 def plan_result(
     profile: Profile,
-    mask_key: bytes,
+    mask_keys: MaskKeys,
     shape: bytes,
     formats: bytes | None,
     verdict: Verdict,
@@ -127,7 +126,7 @@ def plan_result(
             cells.append(None)
             continue
         wire_format = column.format if formats is None else _format_of(formats, position)
-        cells.append(_cell(profile.masks[decided], column, wire_format, mask_key))
+        cells.append(_cell(profile.masks[decided], column, wire_format, mask_keys))
     if all(cell is None for cell in cells):
         return None
     metrics.inc(_MASKED)
@@ -141,9 +140,8 @@ def _build(cells: Sequence[CellMask | None]) -> MaskPlan:
         raise CrossCheckError(f"a mask does not fit its column: {error}") from error
 
 
-def _cell(spec: MaskSpec, column: ColumnDesc, wire_format: int, mask_key: bytes) -> CellMask:
+def _cell(spec: MaskSpec, column: ColumnDesc, wire_format: int, mask_keys: MaskKeys) -> CellMask:
     domain = str(spec.params.get("domain", "default"))
-    key = hmac.new(mask_key, domain.encode(), hashlib.sha256).digest()
     return CellMask(
         kind=spec.kind,
         params=dict(spec.params),
@@ -151,7 +149,7 @@ def _cell(spec: MaskSpec, column: ColumnDesc, wire_format: int, mask_key: bytes)
         typmod=column.typmod,
         format=wire_format,
         notnull=spec.notnull,
-        key=key,
+        key=mask_keys.key_of(domain),
         text_like=spec.text_like,
         labels=spec.labels,
         element_oid=spec.element_oid,

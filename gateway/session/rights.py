@@ -7,6 +7,7 @@ every statement, so a stale entry is replaced before it decides anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from _fastpath.statements import VerdictCache
@@ -15,6 +16,7 @@ from gateway.ipc.analyzer_client import AnalyzerClient
 from gateway.ipc.epochs import Epochs
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Profile
+from gateway.session.maskkey import MaskKeys
 from gateway.session.maskplan import make_planner
 
 _ENTRIES_MAX = 10_000
@@ -33,10 +35,13 @@ class Rights:
 class RightsCache:
     """Profiles by principal and target, verdict caches by profile key."""
 
-    def __init__(self, analyzer: AnalyzerClient, shared: Epochs, mask_key: bytes) -> None:
+    def __init__(
+        self, analyzer: AnalyzerClient, shared: Epochs, mask_keys: Callable[[], MaskKeys]
+    ) -> None:
         self._analyzer = analyzer
         self._epochs = shared
-        self._mask_key = mask_key
+        self._read_keys = mask_keys
+        self._mask_keys = mask_keys()
         self._generation: Generation = (-1, -1)
         self._rights: dict[tuple[object, ...], Rights | None] = {}
         self._caches: dict[str, VerdictCache] = {}
@@ -50,6 +55,9 @@ class RightsCache:
         if generation != self._generation or len(self._rights) >= _ENTRIES_MAX:
             self._rights.clear()
             self._caches.clear()
+            if generation[0] != self._generation[0]:
+                # A rotation counts as a change of the policy: every plan is made anew.
+                self._mask_keys = self._read_keys()
             self._generation = generation
         key = (
             principal.key,
@@ -85,7 +93,7 @@ class RightsCache:
         cache = self._caches.get(profile.key)
         if cache is None or (cache.policy_generation, cache.catalog_generation) != generation:
             cache = VerdictCache(
-                make_planner(profile, self._mask_key), bool(profile.masked), *generation
+                make_planner(profile, self._mask_keys), bool(profile.masked), *generation
             )
             if generation == self._generation:
                 self._caches[profile.key] = cache

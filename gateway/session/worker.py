@@ -31,7 +31,7 @@ from gateway.session.counting import CacheCounts, make_counts
 from gateway.session.floods import Floods
 from gateway.session.known_tokens import KnownTokens
 from gateway.session.lifetime import Lifetime
-from gateway.session.maskkey import load_mask_key
+from gateway.session.maskkey import load_mask_keys
 from gateway.session.rights import RightsCache
 from gateway.upstream.pool import Pool
 from gateway.upstream.secrets import resolve_secret
@@ -61,7 +61,9 @@ class Worker:
         self.counts = make_counts()
         self.cache_counts = CacheCounts()
         self.analyzer = AnalyzerClient.for_gateway(context.data_dir, self.config.workers.analyzers)
-        self.rights = RightsCache(self.analyzer, self.epochs, load_mask_key(context.data_dir))
+        self.rights = RightsCache(
+            self.analyzer, self.epochs, functools.partial(load_mask_keys, context.data_dir)
+        )
         self.control = Channel(paths.control_socket(context.data_dir))
         self.approvals = ApprovalClient(
             self.control, worker=str(context.worker_id), generation=context.generation

@@ -23,6 +23,7 @@ from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.maskkeys import MaskKeyKeeper
 from gateway.control.revocation import RevocationKeeper
 from gateway.control.service import ControlService
 from gateway.control.trail import Trail
@@ -145,7 +146,13 @@ class Plane:
             trail=trail,
             clock=self.clock,
         )
-        self.service = ControlService(self.desk, self.services.live, keys, tokens)
+        self.service = ControlService(
+            self.desk,
+            self.services.live,
+            keys,
+            tokens,
+            MaskKeyKeeper(self.data_dir, self.epochs, trail),
+        )
         self.app = build_app(self.services, self.stop)
         await self.desk.start()
 
