@@ -64,6 +64,7 @@ DISCOVERY_S: Final = 600.0  # a provider's endpoints are looked up again after t
 JWKS_STALE_S_MAX: Final = 86_400.0  # an issuer that is down is trusted no longer than this
 TOKEN_AGE_S_MAX: Final = 30 * 86_400.0
 LEEWAY_S_MAX: Final = 300.0
+ONE_TIME_IDS_MAX: Final = 100_000  # of logins and logouts; more are refused
 GATEWAY_TOKEN_S_MAX: Final = 900.0
 GATEWAY_TOKENS_MAX: Final = 200_000
 GATEWAY_TOKENS_PER_PRINCIPAL_MAX: Final = 2_000

@@ -16,6 +16,7 @@ from gateway.control.api import Api
 from gateway.control.events import Events
 from gateway.control.exchange import ExchangeApi
 from gateway.control.guard import Guard, describe
+from gateway.control.logout import LOGOUT, BackChannelLogout
 from gateway.control.pages import Pages
 from gateway.control.probes import Probes
 from gateway.control.problems import HttpProblem, problem_response
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).with_name("static")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_PROGRAMS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/events")
+_PROGRAMS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/events", LOGOUT)
 
 
 def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
@@ -60,6 +61,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
             *Events(services, stop).routes(),
             *_static_routes(),
             *SignIn(services, pages).routes(),
+            *BackChannelLogout(services).routes(),
             *pages.routes(),
         ],
         exception_handlers=handlers,

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from gateway.errors import IdentityRevoked, TokenInvalid
 from gateway.limits import TOKEN_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.requests import Request
 
@@ -148,17 +149,26 @@ class Authenticator:
 
     async def prove(self, token: str, address: str) -> tuple[Principal, float]:
         """Return who any good token is about and how long what it rests on lasts; as `verify`."""
-        self._failures.check(address)
         try:
-            if not token or len(token) > TOKEN_BYTES_MAX:
-                raise TokenInvalid(reason="empty or oversized token")
-            proven = await self._prove(token)
-            self._check(proven[0])
-            return proven
+            with self.counting_failures(address):
+                if not token or len(token) > TOKEN_BYTES_MAX:
+                    raise TokenInvalid(reason="empty or oversized token")
+                proven = await self._prove(token)
+                self._check(proven[0])
+                return proven
         except (TokenInvalid, IdentityRevoked) as exc:  # TokenExpired as well
-            self._failures.count(address)
             headers, text = _CHALLENGE, "the token was not accepted"
             raise HttpProblem(401, text, reason=exc.reason, headers=headers) from None
+
+    @contextmanager
+    def counting_failures(self, address: str) -> Iterator[None]:
+        """Count what does not prove anybody inside; raises HttpProblem(429) after too many."""
+        self._failures.check(address)
+        try:
+            yield
+        except (TokenInvalid, IdentityRevoked):
+            self._failures.count(address)
+            raise
 
     async def open_session(self, principal: Principal) -> tuple[str, Person]:
         """Open a browser session; returns the cookie's value and who it is for.

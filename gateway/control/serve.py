@@ -77,6 +77,7 @@ def build_services(context: ControlContext) -> Services:
         auth=Authenticator(tokens.prove, directory, SYSTEM_CLOCK, revocations.check),
         revocations=revocations,
         gateway_tokens=tokens.own,
+        verify_logout=tokens.verify_logout,
         trail=trail,
         clock=SYSTEM_CLOCK,
     )

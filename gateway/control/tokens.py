@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import TokenInvalid
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from gateway.config import Issuer
     from gateway.control.context import ControlContext
+    from gateway.identity.logout import Logout
     from gateway.policy.principal import Principal
+
+T = TypeVar("T")
 
 
 def fetcher(data_dir: Path) -> Callable[[Issuer], Awaitable[None]]:
@@ -57,18 +60,25 @@ class Tokens:
         oldest = principal.issued_at + self._max_age_s[principal.issuer_id]
         return principal, min(principal.expires_at, oldest)
 
+    async def verify_logout(self, token: str) -> Logout:
+        """Return whom a provider's logout token puts out; raises TokenInvalid."""
+        return await self._with_keys(lambda: self._verifier.verify_logout(token))
+
     async def _verify(self, token: str) -> Principal:
+        return await self._with_keys(lambda: self._verifier.verify(token))
+
+    async def _with_keys(self, verify: Callable[[], T]) -> T:
         epoch = self._epochs.get(KEYS)
         if epoch != self._epoch:
             self._epoch = epoch
             self._keys.reload()
         try:
-            return self._verifier.verify(token)
+            return verify()
         except UnknownKey as unknown:
             await self._refresh_keys(unknown.issuer_id)
             self._keys.reload()
         try:
-            return self._verifier.verify(token)
+            return verify()
         except UnknownKey as unknown:
             reason = f"issuer {unknown.issuer_id} has no key {unknown.kid!r}"
             raise TokenInvalid(reason=reason) from None

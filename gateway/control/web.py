@@ -15,7 +15,7 @@ from gateway.control.problems import HttpProblem
 from gateway.limits import COMMENT_BYTES_MAX, HTTP_BODY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from starlette.requests import Request
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.control.revocation import RevocationKeeper
     from gateway.control.trail import Trail
     from gateway.identity.gateway_tokens import GatewayTokens
+    from gateway.identity.logout import Logout
 
 FORM_FIELDS_MAX = 10
 _PATH = re.compile(r"(?:/[A-Za-z0-9_-]{1,64}){1,6}", re.ASCII)
@@ -49,6 +50,7 @@ class Services:
     auth: Authenticator
     revocations: RevocationKeeper
     gateway_tokens: GatewayTokens
+    verify_logout: Callable[[str], Awaitable[Logout]]
     trail: Trail
     clock: Clock
 

@@ -36,14 +36,14 @@ def check_time(claims: Mapping[str, Any], issuer: Issuer, now: float) -> None:
     The clock difference is granted to what lies in the future. It is not to `exp`: a session
     would begin that has to end at once.
     """
-    expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
+    expires, issued = seconds(claims, "exp"), seconds(claims, "iat")
     if expires <= now:
         raise TokenExpired(reason=f"expired {now - expires:.0f} s ago")
     if now - issued > issuer.max_age_s:
         raise TokenExpired(reason=f"issued {now - issued:.0f} s ago, over max_age")
     if issued > now + issuer.leeway_s:
         refuse(f"iat is {issued - now:.0f} s in the future")
-    if "nbf" in claims and _seconds(claims, "nbf") > now + issuer.leeway_s:
+    if "nbf" in claims and seconds(claims, "nbf") > now + issuer.leeway_s:
         refuse("not valid yet (nbf)")
 
 
@@ -56,7 +56,9 @@ def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
     if not set(audiences) & set(issuer.audiences):
         refuse("wrong audience")
     # OpenID Connect Core 3.1.3.7: with several audiences the token must say whose it is.
-    if len(audiences) > 1 and not (_optional(claims, "azp") or _optional(claims, "client_id")):
+    if len(audiences) > 1 and not (
+        optional_text(claims, "azp") or optional_text(claims, "client_id")
+    ):
         refuse("several audiences and no azp")
 
 
@@ -71,9 +73,12 @@ def check_party(claims: Mapping[str, Any], issuer: Issuer) -> None:
     """Check for whom the token was issued, where the operator names them; raises TokenInvalid."""
     if not issuer.authorized_parties:
         return
-    party = _optional(claims, "azp") or _optional(claims, "client_id")
-    if party not in issuer.authorized_parties:
+    if _party(claims) not in issuer.authorized_parties:
         refuse("issued to another client (azp, client_id)")
+
+
+def _party(claims: Mapping[str, Any]) -> str | None:
+    return optional_text(claims, "azp") or optional_text(claims, "client_id")
 
 
 def read_certificate(claims: Mapping[str, Any]) -> str | None:
@@ -106,7 +111,7 @@ def read_actor(claims: Mapping[str, Any], issuer: Issuer) -> tuple[str | None, t
         refuse("act is not one actor")
     if actor.get("iss", issuer.issuer) != issuer.issuer:
         refuse("the actor is of another issuer")
-    subject = _optional(actor, "sub")
+    subject = optional_text(actor, "sub")
     if subject is None:
         refuse("act has no sub")
     groups = _groups(actor, issuer.groups_claim)
@@ -120,7 +125,7 @@ def read_principal(
 
     A token without an id is known by its digest, so that it can be revoked all the same.
     """
-    subject = _optional(claims, "sub")
+    subject = optional_text(claims, "sub")
     if subject is None:
         refuse("sub is missing")
     actor, actor_groups = read_actor(claims, issuer)
@@ -129,16 +134,17 @@ def read_principal(
         issuer=issuer.issuer,
         subject=subject,
         groups=tuple(f"{issuer.id}:{name}" for name in _groups(claims, issuer.groups_claim)),
-        token_id=_optional(claims, "jti") or token_digest,
-        expires_at=_seconds(claims, "exp"),
-        issued_at=_seconds(claims, "iat"),
-        agent=_optional(claims, issuer.agent_claim) or actor,
-        run_id=_optional(claims, issuer.run_claim),
+        token_id=optional_text(claims, "jti") or token_digest,
+        expires_at=seconds(claims, "exp"),
+        issued_at=seconds(claims, "iat"),
+        agent=optional_text(claims, issuer.agent_claim) or actor,
+        run_id=optional_text(claims, issuer.run_claim),
         actor=actor,
         actor_issuer=None if actor is None else issuer.id,
         actor_groups=actor_groups,
         key_id=key_id,
         certificate=read_certificate(claims),
+        login=optional_text(claims, "sid"),
     )
 
 
@@ -177,7 +183,8 @@ def _refuse_overage(claims: Mapping[str, Any], name: str) -> None:
         refuse("groups are elsewhere (hasgroups)")
 
 
-def _seconds(claims: Mapping[str, Any], name: str) -> float:
+def seconds(claims: Mapping[str, Any], name: str) -> float:
+    """Return a time of the claims; raises TokenInvalid without a sensible one."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse(f"{name} is missing or not a number")
@@ -186,7 +193,8 @@ def _seconds(claims: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def _optional(claims: Mapping[str, Any], name: str) -> str | None:
+def optional_text(claims: Mapping[str, Any], name: str) -> str | None:
+    """Return a text of the claims, None when there is none; raises TokenInvalid for other types."""
     return _text(name, claims[name]) if name in claims else None
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.ipc.epochs import Epochs
     from gateway.policy.principal import Principal
 
-KINDS: Final = ("subject", "group", "token", "session", "run", "key", "issuer")
+KINDS: Final = ("subject", "group", "token", "session", "run", "key", "issuer", "login")
 _VALUE_MAX: Final = 512
 
 
@@ -138,6 +138,8 @@ class Revocations:
                 yield "token", issuer, token_id
         if principal.run_id is not None:
             yield "run", issuer, principal.run_id
+        if principal.login is not None:
+            yield "login", issuer, principal.login
         if principal.key_id is not None:
             yield "key", issuer, principal.key_id
         if principal.actor is not None:

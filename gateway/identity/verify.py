@@ -21,6 +21,7 @@ from gateway.clock import SYSTEM_CLOCK
 from gateway.errors import GatewayError, TokenExpired
 from gateway.identity import claims as rules
 from gateway.identity.claims import refuse
+from gateway.identity.logout import LOGOUT_TYPES, Logout, read_logout
 from gateway.identity.strict_json import load_object
 from gateway.limits import TOKEN_BYTES_MAX, TOKEN_CACHE_ENTRIES_MAX
 
@@ -84,10 +85,7 @@ class Verifier:
         Raises TokenInvalid or TokenExpired with the reason for the audit, and UnknownKey when
         the caller may ask for one refresh of the issuer's keys and try again.
         """
-        if not 0 < len(token) <= TOKEN_BYTES_MAX:
-            refuse("no token" if not token else f"token over {TOKEN_BYTES_MAX} bytes")
-        if not _COMPACT.fullmatch(token):
-            refuse("not a signed token in compact form")
+        _check_form(token)
         digest = hashlib.sha256(token.encode()).digest()
         now = self._clock.wall()
         known = self._known.get(digest)
@@ -107,14 +105,27 @@ class Verifier:
             self._known.popitem(last=False)
         return principal
 
-    def _verify(self, token: str, digest: str, now: float) -> tuple[Issuer, Principal]:
+    def verify_logout(self, token: str) -> Logout:
+        """Return whom a logout token puts out; raises as `verify`."""
+        _check_form(token)
+        issuer, _, claims = self._read(token, LOGOUT_TYPES, ("exp", "iat", "iss", "aud", "jti"))
+        return read_logout(claims, issuer, self._clock.wall())
+
+    def _read(
+        self, token: str, types: frozenset[str], required: tuple[str, ...]
+    ) -> tuple[Issuer, VerifyKey, dict[str, Any]]:
+        """Return issuer, key and claims of a token whose signature holds and that is for us."""
         encoded_header, encoded_claims, _ = token.split(".")
         header = _decode("header", encoded_header)
         issuer = self._find_issuer(_decode("payload", encoded_claims))
-        algorithm = _check_header(header, issuer)
+        algorithm = _check_header(header, issuer, types)
         key = self._find_key(issuer, header, algorithm)
-        claims = _check_signature(token, key, algorithm, issuer)
+        claims = _check_signature(token, key, algorithm, issuer, required)
         rules.check_audience(claims, issuer)
+        return issuer, key, claims
+
+    def _verify(self, token: str, digest: str, now: float) -> tuple[Issuer, Principal]:
+        issuer, key, claims = self._read(token, _TYPES, ("exp", "iat", "iss", "aud", "sub"))
         rules.check_time(claims, issuer, now)
         rules.check_required(claims, issuer)
         rules.check_party(claims, issuer)
@@ -145,6 +156,13 @@ class Verifier:
         return key
 
 
+def _check_form(token: str) -> None:
+    if not 0 < len(token) <= TOKEN_BYTES_MAX:
+        refuse("no token" if not token else f"token over {TOKEN_BYTES_MAX} bytes")
+    if not _COMPACT.fullmatch(token):
+        refuse("not a signed token in compact form")
+
+
 def _decode(part: str, encoded: str) -> dict[str, Any]:
     try:
         return load_object(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
@@ -152,19 +170,21 @@ def _decode(part: str, encoded: str) -> dict[str, Any]:
         refuse(f"{part} is not JSON: {error}")
 
 
-def _check_header(header: dict[str, Any], issuer: Issuer) -> str:
+def _check_header(header: dict[str, Any], issuer: Issuer, types: frozenset[str]) -> str:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         refuse(f"alg {str(algorithm)[:20]!r} is not allowed for issuer {issuer.id}")
     if "crit" in header or "zip" in header or "b64" in header:
         refuse("header asks for an extension (crit, zip, b64)")
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:
-        refuse("typ is not that of an access or identity token")
+    if not isinstance(kind, str) or kind.lower() not in types:
+        refuse("typ is not that of a token for this purpose")
     return algorithm
 
 
-def _check_signature(token: str, key: VerifyKey, algorithm: str, issuer: Issuer) -> dict[str, Any]:
+def _check_signature(
+    token: str, key: VerifyKey, algorithm: str, issuer: Issuer, required: tuple[str, ...]
+) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -173,7 +193,7 @@ def _check_signature(token: str, key: VerifyKey, algorithm: str, issuer: Issuer)
             issuer=issuer.issuer,
             audience=list(issuer.audiences),
             options={
-                "require": ["exp", "iat", "iss", "aud", "sub"],
+                "require": list(required),
                 # Time is checked on our clock, see claims.py.
                 "verify_exp": False,
                 "verify_nbf": False,

@@ -35,6 +35,7 @@ class Principal:
     only_target: str | None = None
     only_level: str | None = None
     certificate: str | None = None  # SHA-256 of the client certificate the token is bound to
+    login: str | None = None  # the provider's session (`sid`), which may be logged out there
 
     @property
     def key(self) -> str:
@@ -61,6 +62,7 @@ class Principal:
             "only_target": self.only_target,
             "only_level": self.only_level,
             "certificate": self.certificate,
+            "login": self.login,
         }
 
     @classmethod
@@ -85,4 +87,5 @@ class Principal:
             only_target=wire.get("only_target"),
             only_level=wire.get("only_level"),
             certificate=wire.get("certificate"),
+            login=wire.get("login"),
         )

@@ -4,7 +4,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
 
-const GROUPS = { ann: ['dba'], bot: ['agents'] };
+const GROUPS = { ann: ['dba'], bot: ['agents'], eve: ['agents'] };
 const port = Number(process.env.PORT);
 const issuer = `http://${process.env.HOST ?? '127.0.0.1'}:${port}`;
 const gateway = process.env.GATEWAY_URL;
@@ -46,6 +46,8 @@ function makeProvider() {
       deviceFlow: { enabled: true },
       introspection: { enabled: true },
     },
+    // Its own fetch calls no address of this host, where the gateway of the tests is.
+    fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
     findAccount: (_ctx, sub) => ({
       accountId: sub,
       claims: () => ({ sub, groups: GROUPS[sub] ?? [] }),

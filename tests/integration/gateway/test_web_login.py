@@ -7,20 +7,24 @@ are for one site alone would otherwise seem to work.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from gateway.control.auth import COOKIE
 from gateway.control.login_state import LOGIN_COOKIE
+from gateway.identity.oauth_client import discover
 from tests.support.browser import chromium
-from tests.support.gateway import GatewayProcess, free_port
-from tests.support.provider import WEB_CLIENT_ID, WEB_SECRET, provider, visit
+from tests.support.gateway import GatewayProcess, free_port, wait_until
+from tests.support.provider import CLIENT_ID, WEB_CLIENT_ID, WEB_SECRET, provider, visit
 from tests.support.sample import POLICY
 from tests.support.stands import EMBEDDED, Stands, own_directory
 
@@ -43,7 +47,8 @@ def place(stands: Stands) -> Iterator[Place]:
         secret = Path(directory) / "web-secret"
         secret.write_text(WEB_SECRET)
         section = (
-            f'[[issuers]]\nid = "corp"\nissuer = "{issuer}"\naudiences = ["{WEB_CLIENT_ID}"]\n'
+            f'[[issuers]]\nid = "corp"\nissuer = "{issuer}"\naudiences = ["{WEB_CLIENT_ID}", '
+            f'"{CLIENT_ID}"]\n'
             f'login = {{client_id = "{WEB_CLIENT_ID}", credential = {{file = "{secret}"}}}}\n'
         )
         gateway = GatewayProcess(
@@ -203,6 +208,57 @@ def test_a_login_of_somebody_else_cannot_be_handed_over(place: Place, browser: B
     answer = httpx.get(back, cookies={LOGIN_COOKIE: half.cookie})
     assert answer.status_code == 200
     assert COOKIE in answer.cookies
+
+
+def test_a_logout_at_the_provider_ends_everything_here(
+    place: Place, context: BrowserContext
+) -> None:
+    """Goal: OIDC back-channel logout.
+
+    Method: a page and an idle database session of one person; log out at the provider, which
+    calls the gateway; somebody else's session goes on.
+    """
+    page = log_in(place, context, "bot", "/sessions")
+    with person_at_the_database(place, "bot") as own, person_at_the_database(place, "eve") as other:
+        page.goto(place.issuer + "/session/end")
+        page.get_by_role("button", name="Yes, sign me out").click()
+        with pytest.raises(psycopg.OperationalError, match=r"PN202|closed"):
+            wait_until(lambda: own.execute("select 1") is None, 3)
+        assert other.execute("select 1").fetchone() == (1,)
+    page.goto(place.url + "/sessions")
+    assert urlsplit(page.url).path == "/login"
+    assert "logged out at the issuer" in str(place.gateway.audit("-n", "100"))
+    # Whoever logs in again is welcome: the clock of tokens has seconds.
+    page.wait_for_timeout(1_100)
+    again = log_in(place, context, "bot", "/sessions")
+    assert again.locator(".who").inner_text() == "bot"
+
+
+def person_at_the_database(place: Place, name: str) -> psycopg.Connection[Any]:
+    """A session opened with the id token that the provider gives a person."""
+    client = discover(place.issuer, CLIENT_ID, "openid")
+    threads = []
+
+    def open_url(url: str) -> None:
+        threads.append(threading.Thread(target=visit, args=(url, name)))
+        threads[0].start()
+
+    token = client.log_in_by_browser(open_url)
+    threads[0].join()
+    client.http.close()
+    return place.gateway.connect(password=token)
+
+
+def test_nobody_else_can_log_people_out(place: Place) -> None:
+    for form in (
+        {"logout_token": "x"},
+        {"logout_token": "a.b.c"},
+        {"logout_token": "x" * 9000},
+    ):
+        answer = httpx.post(f"{place.url}/login/backchannel", data=form)
+        assert (answer.status_code, answer.json()) == (400, {"error": "invalid_request"})
+        assert answer.headers["cache-control"] == "no-store"
+    assert httpx.get(f"{place.url}/login/backchannel").status_code == 405
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/a/../b", "/\\evil"])

@@ -30,6 +30,7 @@ from gateway.control.trail import Trail
 from gateway.control.web import Services
 from gateway.errors import TokenInvalid
 from gateway.identity.gateway_tokens import GatewayTokens
+from gateway.identity.logout import Logout
 from gateway.ipc.epochs import POLICY, Epochs
 from gateway.policy.bundle import Bundle
 from gateway.policy.model import Policy
@@ -143,6 +144,7 @@ class Plane:
             auth=Authenticator(self.prove, directory, self.clock, revocations.check),
             revocations=revocations,
             gateway_tokens=tokens,
+            verify_logout=_no_logout,
             trail=trail,
             clock=self.clock,
         )
@@ -213,6 +215,10 @@ class Plane:
         assert answer.status_code == 303, answer.text
         page = (await client.get("/")).text
         return client, page.split('name="csrf" value="')[1].split('"')[0]
+
+
+async def _no_logout(token: str) -> Logout:
+    raise TokenInvalid(reason="nobody logs out here")
 
 
 async def _no_fetch(issuer: object) -> None:
