@@ -2,6 +2,9 @@ from _fastpath.replies cimport ReplyQueue
 from _fastpath.prepared cimport Prepared
 
 
+cdef bytes SETUP_UNKNOWN              # some of the settings are not what `setup` said
+
+
 cdef class ServerLink:
     cdef ReplyQueue queue
     cdef readonly int transaction     # status byte of the last ReadyForQuery: I, T or E

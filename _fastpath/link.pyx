@@ -6,6 +6,9 @@ their bookkeeping stays here. Release rule: `is_idle()`, in one place.
 from _fastpath.replies cimport MODE_SKIP, REPLY_QUERY, Expected
 
 
+SETUP_UNKNOWN = b"?"                  # equals no settings query
+
+
 cdef class ServerLink:
     """State of one server connection. Created at ReadyForQuery, with nothing owed."""
 

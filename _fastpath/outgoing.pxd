@@ -38,6 +38,7 @@ cdef class Outgoing(ServerSide):
     cdef Verdict _verdict_for(self, const uint8_t *sql, Py_ssize_t size, const uint8_t *types,
                               Py_ssize_t types_size)
     cdef int _after(self, Verdict verdict) except -1
+    cdef int _set_up(self) except -1
     cdef int _forward(self) except -1
     cdef int _flush_span(self) except -1
     cdef int _inject(self, bytes message) except -1

@@ -7,6 +7,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr
 
+from _fastpath.link cimport SETUP_UNKNOWN
 from _fastpath.from_server cimport ServerSide
 from _fastpath.replies cimport MODE_FORWARD, MODE_SKIP, REPLY_LOCAL, REPLY_QUERY
 from _fastpath.prepared cimport Cursor
@@ -89,7 +90,21 @@ cdef class Outgoing(ServerSide):
             return ACTION_HOLD
         if verdict.cursors is not None and not self._follow_cursors(verdict):
             return self._refuse_with("24000", CURSOR_OUTDATED)
-        return ACTION_ATTACH if self.link is None else ACTION_NEXT
+        if self.link is None:
+            return ACTION_ATTACH
+        if self.link.setup is SETUP_UNKNOWN and self.link.nothing_owed():
+            self._set_up()
+        return ACTION_NEXT
+
+    cdef int _set_up(self) except -1:
+        """Make the settings of the link those of this session."""
+        if self.link.setup is not None:
+            # Of the same principal, with other settings; RESET ALL leaves the role alone.
+            self._inject_query(b"RESET ALL; " + self.setup)
+        elif self.setup:
+            self._inject_query(self.setup)
+        self.link.setup = self.setup
+        return 0
 
     cdef bint _follow_cursors(self, Verdict verdict) except -1:
         """Note what `verdict` is sent under; false when it reads a cursor of an older policy."""
@@ -142,6 +157,8 @@ cdef class Outgoing(ServerSide):
         if verdict.resets_role:
             # DISCARD ALL ends SET ROLE too: it is set again before anything else can run.
             self.statements.clear()
+            self.settings.clear()
+            self.setup = self.setup_at_login
             self.link.forget_session()
             self.link.principal = self.principal
             if self.setup:
@@ -149,7 +166,7 @@ cdef class Outgoing(ServerSide):
             self.link.setup = self.setup
             self.pin = None
         elif verdict.resets_settings:
-            self.link.setup = None    # applied again when the connection is taken next
+            self.link.setup = SETUP_UNKNOWN
         return 0
 
     cdef int _forward(self) except -1:

@@ -173,12 +173,7 @@ cdef class Relay(ClientSide):
             link.forget_session()
             link.principal = self.principal
         if link.setup != self.setup:
-            if link.setup is not None:
-                # Of the same principal, with other settings; RESET ALL leaves the role alone.
-                self._inject_query(b"RESET ALL; " + self.setup)
-            elif self.setup:
-                self._inject_query(self.setup)
-            link.setup = self.setup
+            self._set_up()
 
     def detach(self):
         """Give the link back; it is dirty when the session was pinned to it."""

@@ -26,7 +26,11 @@ cdef class RelayState:
     cdef readonly VerdictCache cache
     cdef readonly ServerLink link
     cdef readonly object principal
-    cdef readonly bytes setup          # settings query of this session, run when a server differs
+    cdef bytes setup_at_login          # role, and the settings of the startup packet
+    cdef readonly bytes setup          # that and what SET has changed, run when a server differs
+    cdef dict settings                 # name -> query that sets it again
+    cdef list settings_open            # (use, name, query) of the open transaction, not committed
+    cdef bint savepoint_open           # ... in which a savepoint was set
     cdef bytes intent_prefix
     cdef bytes result_prefix
     cdef OutBuf to_client

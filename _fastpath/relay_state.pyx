@@ -60,7 +60,9 @@ cdef class RelayState:
         self.epochs_owner = epochs
         self.epochs = epochs
         self.principal = principal
-        self.setup = setup
+        self.setup = self.setup_at_login = setup
+        self.settings = {}
+        self.settings_open = []
         self.intent_prefix = intent_prefix
         self.result_prefix = result_prefix
         self.error_filter = error_filter

@@ -31,6 +31,10 @@ cdef class Settling(RelayState):
     cdef int _end_portals(self) except -1
     cdef int _opened(self, bytes name, Verdict verdict, int index) except -1
     cdef int _settle_cursor(self, Verdict verdict, int index) except -1
+    cdef int _settle_settings(
+        self, Verdict verdict, int index, const uint8_t *tag, Py_ssize_t tag_size
+    ) except -1
+    cdef int _end_settings(self, bint committed) except -1
     cdef bint _is_fetch(self, Verdict verdict, int index) except -1
     cdef Cursor _fetched(self, Verdict verdict, int index)
     cdef bytes _payload(self, Py_ssize_t start, Py_ssize_t end)

@@ -5,7 +5,7 @@ that is dropped and what was assumed when it was sent is undone.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 from _fastpath.relay_state cimport (
     EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC, RelayState,
@@ -14,9 +14,11 @@ from _fastpath.replies cimport (
     MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_COPY_END, REPLY_EXECUTE,
     REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
+from _fastpath.link cimport SETUP_UNKNOWN
 from _fastpath.prepared cimport Cursor, Portal, Prepared
 from _fastpath.statements cimport (
-    CURSOR_CLOSE, CURSOR_DECLARE, CURSOR_FETCH, Verdict
+    CURSOR_CLOSE, CURSOR_DECLARE, CURSOR_FETCH, SETTING_RESET, SETTING_RESET_ALL,
+    SETTING_SAVEPOINT, SETTING_SET, Verdict
 )
 from _fastpath.wire cimport HEADER_SIZE
 
@@ -65,6 +67,7 @@ cdef class Settling(RelayState):
             self._keep(start, end)
             if kind != c"s":
                 self._settle_cursor(verdict, 0)
+                self._settle_settings(verdict, 0, self._data + start + HEADER_SIZE, tag_size)
                 self.ddl_done = self.ddl_done or verdict.ddl
                 self.finish_portal(
                     portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
@@ -79,6 +82,7 @@ cdef class Settling(RelayState):
             return self._broken("the server accepted what the gateway made it refuse")
         verdict = <Verdict>head.subject
         self._settle_cursor(verdict, head.index)
+        self._settle_settings(verdict, head.index, self._data + start + HEADER_SIZE, tag_size)
         head.index += 1
         self.ddl_done = self.ddl_done or verdict.ddl
         head.has_plan = False
@@ -111,6 +115,8 @@ cdef class Settling(RelayState):
             self.events |= EVENT_ERROR_ASYNC
             self._emit_error(start, end)
             return 0
+        if self.settings_open:
+            self._end_settings(False)
         if head.mode == MODE_REPLACE:
             self._flush_kept()
             answer = <bytes>head.subject
@@ -216,6 +222,8 @@ cdef class Settling(RelayState):
         if head.mode != MODE_SKIP:
             self._keep(start, end)
         self._pop()
+        if self.link.transaction == c"I":
+            self._end_settings(True)
         if self.link.transaction == c"I" and self.ddl_done:
             self.ddl_done = False
             self.events |= EVENT_DDL
@@ -255,6 +263,61 @@ cdef class Settling(RelayState):
             self._opened(use[1], verdict, index)
         elif use is not None and use[0] == CURSOR_CLOSE:
             self.cursors.pop(use[1], None)
+        return 0
+
+    cdef int _settle_settings(
+        self, Verdict verdict, int index, const uint8_t *tag, Py_ssize_t tag_size
+    ) except -1:
+        """A statement is complete: did it set something, or end the transaction that did?
+
+        Settings go back with the transaction that set them. How much of them goes back to a
+        savepoint is not followed: a transaction that has both keeps its server connection.
+        """
+        if verdict.settings is not None and index < len(verdict.settings):
+            use = verdict.settings[index]
+            if use is not None and use[0] == SETTING_SAVEPOINT:
+                self.savepoint_open = True
+            elif use is not None:
+                self.settings_open.append(use)
+        if not self.settings_open:
+            return 0
+        if self.savepoint_open:
+            self.settings_open.clear()
+            if self.pin is None:
+                self.pin = b"settings"
+        elif tag_size == 6 and memcmp(tag, b"COMMIT", 6) == 0:
+            self._end_settings(True)
+        elif tag_size == 8 and memcmp(tag, b"ROLLBACK", 8) == 0:
+            self._end_settings(False)
+        return 0
+
+    cdef int _end_settings(self, bint committed) except -1:
+        """The transaction is over, or has failed: what it set holds, or never did."""
+        cdef bytes before = self.setup
+        cdef bint was_reset = False
+        self.savepoint_open = False
+        if not self.settings_open:
+            return 0
+        changes, self.settings_open = self.settings_open, []
+        if not committed:
+            return 0
+        for use, name, query in changes:
+            if use == SETTING_RESET_ALL:
+                self.settings.clear()
+                was_reset = True
+            elif use == SETTING_RESET:
+                self.settings.pop(name, None)
+                was_reset = True
+            elif use == SETTING_SET:
+                self.settings.pop(name, None)
+                self.settings[name] = query
+        parts = [self.setup_at_login] if self.setup_at_login else []
+        self.setup = b"; ".join(parts + list(self.settings.values()))
+        if was_reset:
+            # On the server that is its own default, not what the startup packet said.
+            self.link.setup = SETUP_UNKNOWN
+        elif self.link.setup == before:
+            self.link.setup = self.setup
         return 0
 
     cdef Cursor _fetched(self, Verdict verdict, int index):

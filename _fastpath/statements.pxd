@@ -17,6 +17,13 @@ cdef enum CursorUse:           # of a SQL statement, beside the name of a cursor
     CURSOR_CLOSE
 
 
+cdef enum SettingUse:          # of a SQL statement, beside a name and the query that says it again
+    SETTING_SET = 1
+    SETTING_RESET
+    SETTING_RESET_ALL
+    SETTING_SAVEPOINT
+
+
 cdef class Verdict:
     cdef readonly int action
     cdef readonly object decision     # the Decision it was made from; not looked at on the hot path
@@ -31,6 +38,7 @@ cdef class Verdict:
     cdef readonly bint resets_settings
     cdef readonly bint once           # depends on session state: asked for anew each time
     cdef tuple cursors                # per statement (CursorUse, name) or None; None without any
+    cdef tuple settings               # per statement (SettingUse, name, query) or None; as above
     cdef bint fetches                 # a statement of it returns the rows of a cursor
     cdef object cache                 # what it was sent under; kept where cursors are concerned
     cdef bytes shape                  # the last one that passed the cross-check, with its plan

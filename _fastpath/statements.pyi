@@ -32,6 +32,7 @@ class Verdict:
         resets_settings: bool = False,
         once: bool = False,
         cursors: tuple[tuple[int, bytes] | None, ...] | None = None,
+        settings: tuple[tuple[int, str, bytes] | None, ...] | None = None,
     ) -> None: ...
 
 class VerdictCache:

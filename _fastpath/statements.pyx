@@ -40,8 +40,12 @@ cdef class Verdict:
         bint resets_settings=False,
         bint once=False,
         tuple cursors=None,
+        tuple settings=None,
     ):
-        """`cursors`: per statement (use, name) of a cursor of SQL or None; None without any."""
+        """`cursors`: per statement (use, name) of a cursor of SQL or None; None without any.
+
+        `settings` likewise: (use, name of the setting, query that sets it again).
+        """
         self.action = action
         self.decision = decision
         self.audit = audit
@@ -55,6 +59,7 @@ cdef class Verdict:
         self.resets_settings = resets_settings
         self.once = once
         self.cursors = cursors
+        self.settings = settings
         self.fetches = cursors is not None and any(
             use is not None and use[0] == CURSOR_FETCH for use in cursors
         )

@@ -118,6 +118,7 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
             resets_settings=statement.resets_settings,
             deallocate=statement.deallocate,
             cursor=statement.cursor,
+            setting=statement.setting,
         )
     )
 

@@ -120,6 +120,7 @@ class StatementPlan:
     ddl: bool = False
     resets_settings: bool = False
     deallocate: str | None = None
+    setting: tuple[str, str | None] | None = None  # as of `StatementFacts`
     cursor: str | None = None  # that DECLARE opens, FETCH and MOVE read, CLOSE ends
 
     def to_wire(self) -> dict[str, Any]:
@@ -136,6 +137,7 @@ class StatementPlan:
             "resets_settings": self.resets_settings,
             "deallocate": self.deallocate,
             "cursor": self.cursor,
+            "setting": self.setting,
         }
 
     @classmethod
@@ -154,6 +156,7 @@ class StatementPlan:
             resets_settings=wire["resets_settings"],
             deallocate=wire["deallocate"],
             cursor=wire["cursor"],
+            setting=None if wire["setting"] is None else tuple(wire["setting"]),
         )
 
 

@@ -10,11 +10,14 @@ import orjson
 from _fastpath.statements import Verdict
 from gateway.policy.decision import Decision, StatementPlan
 from gateway.text import quote_literal
+from gateway.upstream.startup import build_settings_query
 
 ALLOW, DENY, APPROVE, LOCAL = range(4)
 _ACTIONS = {"allow": ALLOW, "deny": DENY, "approve": APPROVE, "local": LOCAL}
 # As CursorUse of `_fastpath/statements.pxd`; MOVE shows nothing.
 _CURSOR_USES = {"declare": 1, "fetch": 2, "close": 3}
+# As SettingUse there.
+_SET, _RESET, _RESET_ALL, _SAVEPOINT = range(1, 5)
 # What stands in for SET postern.*: the same tag, and no effect on a pinned setting.
 _SET_NOTHING = b"SET client_encoding TO 'UTF8'"
 
@@ -38,7 +41,27 @@ def build_verdict(decision: Decision) -> Verdict:
         resets_settings=any(plan.resets_settings for plan in plans),
         once=decision.cache == "never",
         cursors=_cursors(plans),
+        settings=_settings(plans),
     )
+
+
+def _settings(plans: Sequence[StatementPlan]) -> tuple[tuple[int, str, bytes] | None, ...] | None:
+    """What each statement does to the session's settings, as the relay follows it."""
+    uses = tuple(_setting(plan) for plan in plans)
+    return uses if any(uses) else None
+
+
+def _setting(plan: StatementPlan) -> tuple[int, str, bytes] | None:
+    if plan.txn == "savepoint":
+        return (_SAVEPOINT, "", b"")
+    if plan.setting is None:
+        return None
+    name, value = plan.setting
+    if not name:
+        return (_RESET_ALL, "", b"")
+    if value is None:
+        return (_RESET, name, b"")
+    return (_SET, name, build_settings_query({name: value}))
 
 
 def _cursors(plans: Sequence[StatementPlan]) -> tuple[tuple[int, bytes] | None, ...] | None:

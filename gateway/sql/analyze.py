@@ -109,6 +109,7 @@ def statement_facts(node: Node, walk: Walk, *, alone: bool = True) -> StatementF
         resets_settings=walk.resets_settings,
         shows=draft.shows,
         sets=draft.sets,
+        setting=draft.setting,
         cursor=draft.cursor,
         cache=walk.cache,
     )

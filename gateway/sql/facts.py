@@ -131,6 +131,7 @@ class StatementFacts:
     resets_settings: bool = False
     shows: str | None = None
     sets: tuple[str, str] | None = None
+    setting: tuple[str, str | None] | None = None  # followed by the gateway: name, value or default
     cursor: str | None = None
     cache: CacheKind = "text"
 

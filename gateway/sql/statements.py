@@ -28,6 +28,7 @@ class Draft:
     deallocate: str | None = None
     shows: str | None = None
     sets: tuple[str, str] | None = None
+    setting: tuple[str, str | None] | None = None
     cursor: str | None = None
 
 
@@ -107,7 +108,7 @@ def set_variable(walk: Walk, node: Node) -> Draft:
     if kind == "VAR_RESET_ALL":
         walk.effect("session.reset", name="all")
         walk.resets_settings = True
-        return Draft("reset")
+        return Draft("reset", setting=("", None))
     if kind == "VAR_SET_MULTI":
         return _set_transaction(walk, name, node)
     if name in _ROLE_SETTINGS:
@@ -117,10 +118,14 @@ def set_variable(walk: Walk, node: Node) -> Draft:
     if name.startswith(POSTERN_PREFIX):
         return _set_postern(walk, kind, name, value)
     _setting_effect(walk, kind, name, value)
-    if kind == "VAR_RESET":
-        return Draft("reset")
-    if not is_local and name not in settings.TRANSACTION:
-        walk.pin = "settings"
+    if is_local or name in settings.TRANSACTION:
+        return Draft("reset" if kind == "VAR_RESET" else "set")
+    if kind in ("VAR_RESET", "VAR_SET_DEFAULT"):
+        return Draft("reset" if kind == "VAR_RESET" else "set", setting=(name, None))
+    if value is not None and _is_plain(node["args"]) and settings.is_safe(name, value):
+        return Draft("set", setting=(name, value))
+    # What cannot be said again on another server connection keeps this one.
+    walk.pin = "settings"
     return Draft("set")
 
 
@@ -167,6 +172,11 @@ def _set_value(args: list[Node]) -> str | None:
         else:
             return None
     return ", ".join(texts)
+
+
+def _is_plain(args: list[Node]) -> bool:
+    """Whether the list reads the same as one string: a cast, as of an interval, does not."""
+    return all("A_Const" in arg for arg in args)
 
 
 def _set_transaction(walk: Walk, name: str, node: Node) -> Draft:

@@ -194,7 +194,9 @@ def test_effects(facts: Analyse, sql: str, expected: set[str]) -> None:
 
 
 PINS = [
-    ("set application_name = 'x'", "settings"),
+    ("set application_name = 'x'", ""),
+    ("set work_mem = '1GB'", "settings"),
+    ("set time zone interval '+01:00' hour to minute", "settings"),
     ("set local application_name = 'x'", ""),
     ("set transaction isolation level serializable", ""),
     ("set session characteristics as transaction read only", "settings"),
@@ -320,3 +322,24 @@ REFUSED: list[tuple[str, type[ClientError]]] = [
 def test_what_is_not_known_is_refused(facts: Analyse, sql: str, error: type[ClientError]) -> None:
     with pytest.raises(error):
         facts(sql)
+
+
+FOLLOWED = [
+    ("set application_name = 'x'", ("application_name", "x")),
+    ("set session time zone 'UTC'", ("timezone", "UTC")),
+    ("set datestyle to iso, mdy", ("datestyle", "iso, mdy")),
+    ("set timezone to default", ("timezone", None)),
+    ("reset timezone", ("timezone", None)),
+    ("reset all", ("", None)),
+    ("set local application_name = 'x'", None),
+    ("set work_mem = '1GB'", None),
+    ("set time zone interval '+01:00' hour to minute", None),
+    ("set transaction isolation level serializable", None),
+]
+
+
+@pytest.mark.parametrize(("sql", "setting"), FOLLOWED)
+def test_settings_that_are_followed(
+    facts: Analyse, sql: str, setting: tuple[str, str | None] | None
+) -> None:
+    assert facts(sql).setting == setting
