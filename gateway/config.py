@@ -7,7 +7,7 @@ naming the place it was written. Secrets are never here, only where to find them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,13 +17,14 @@ from gateway.config_build import Builder, Resolved
 from gateway.config_credential import Credential
 from gateway.config_issuers import ALGORITHMS, Issuer, check_issuer
 from gateway.config_source import Sources
-from gateway.config_targets import Roles, Target
+from gateway.config_targets import Roles, Target, check_target, with_socket
 from gateway.config_values import check_public_url, is_loopback, named_sections, section, setting
 
 __all__ = [
     "ALGORITHMS",
     "Audit",
     "Config",
+    "Connectors",
     "Control",
     "Credential",
     "Issuer",
@@ -195,6 +196,24 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Connectors:
+    """Where connectors dial in, the programs that hold a database's credential beside it."""
+
+    listen: str | None = setting(
+        kinds.optional_address(),
+        "Address that connectors dial, inside TLS with certificates of the gateway's own "
+        "authority; empty means none may.",
+        default="",
+    )
+    key_age_s: float = setting(
+        kinds.duration(600.0, limits.CONNECTOR_KEY_S_MAX),
+        "How long a connector's key is good; it takes a new one after two thirds of it.",
+        default="30d",
+        key="key_age",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """Where approvals, sessions and activations are kept."""
 
@@ -240,6 +259,7 @@ class Config:
     )
     store: Store = section(Store, "Approvals, sessions and activations.")
     audit: Audit = section(Audit, "The audit trail.")
+    connectors: Connectors = section(Connectors, "Connectors beside databases.")
 
 
 def load_config(
@@ -266,7 +286,8 @@ def load_settings(
     builder = Builder(sources, cwd if path is None else path.resolve().parent)
     config = cast("Any", builder.build(Config))
     _check(config, builder, sources)
-    return config, builder.resolved
+    targets = {one.name: with_socket(one, config.data_dir) for one in config.targets.values()}
+    return replace(config, targets=targets), builder.resolved
 
 
 def _check(config: Config, builder: Builder, sources: Sources) -> None:
@@ -294,8 +315,9 @@ def _check(config: Config, builder: Builder, sources: Sources) -> None:
     if len(config.issuers) > limits.ISSUERS_MAX:
         raise builder.error(("issuers",), f"more than {limits.ISSUERS_MAX}")
     for target in config.targets.values():
-        where = ("targets", target.name, "tls")
-        if target.host.startswith("/") and sources.get(where) and target.tls != "disable":
-            raise builder.error(where, "a Unix socket carries no TLS; leave it out")
+        check_target(target, builder, sources)
+        if target.connector and not config.connectors.listen:
+            where = ("targets", target.name, "connector")
+            raise builder.error(where, "connectors.listen is not set, so none can dial in")
     for issuer in config.issuers:
         check_issuer(issuer, config, builder)

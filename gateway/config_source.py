@@ -32,6 +32,7 @@ ENV_OTHER: Final = frozenset(
         "POSTERN_URL",
         "POSTERN_ISSUER",
         "POSTERN_CLIENT_ID",
+        "POSTERN_JOIN_TOKEN",
     }
 )
 # Kubernetes injects these for every service; one named after us must not stop the boot.

@@ -306,6 +306,15 @@ def address() -> Kind:
     return Kind("host:port", _address)
 
 
+def optional_address() -> Kind:
+    """Return the kind of one `host:port` that is None when empty."""
+
+    def check(value: object) -> str | None:
+        return _address(value) if _string(value) else None
+
+    return Kind("host:port or empty", check)
+
+
 def addresses() -> Kind:
     """Return the kind of a list of `host:port` or absolute socket paths."""
     base = strings(least=1)

@@ -52,6 +52,21 @@ POOL_WAIT_S_MAX: Final = 600.0
 POOL_WAITERS_MAX: Final = 5_000
 SECRET_BYTES_MAX: Final = 64 << 10
 SECRET_COMMAND_TIMEOUT_S: Final = 10.0
+SECRET_TTL_S_MAX: Final = 86_400.0
+VAULT_ANSWER_BYTES_MAX: Final = 256 << 10
+VAULT_TIMEOUT_S: Final = 10.0
+
+# Connectors.
+CONNECTOR_KEY_S_MAX: Final = 365 * 86_400.0
+CONNECTOR_FRAME_BYTES_MAX: Final = 64 << 10
+CONNECTOR_GREETINGS_MAX: Final = 256  # connections at the gate that have not said who they are
+CONNECTOR_GREETING_S: Final = 10.0
+CONNECTOR_BEAT_S: Final = 2.0
+CONNECTOR_LOST_S: Final = 8.0  # without its beat a connector gets no new connection
+CONNECTOR_OPENS_MAX: Final = 256  # requests one connector may have in flight
+CONNECTOR_TOKEN_S_MAX: Final = 7 * 86_400.0
+CONNECTORS_MAX: Final = 256
+CONNECTOR_STREAM_LOST_S: Final = 15  # unanswered bytes on a data connection end it
 
 # Identity.
 TOKEN_CACHE_ENTRIES_MAX: Final = 10_000

@@ -120,6 +120,11 @@ SERVER_CONNECTIONS = _gauge(
     "server_connections", "Connections to servers by state.", state=("idle", "used", "pinned")
 )
 SERVER_DIALS = _counter("server_dials", "Dials to servers by result.", result=("ok", "failed"))
+CONNECTORS = _gauge("connectors", "Connectors that are connected and sound.")
+CONNECTOR_OPENS = _counter(
+    "connector_opens", "Server connections asked of connectors.", result=("ok", "failed")
+)
+CONNECTOR_REFUSED = _counter("connector_refused", "Connections refused at the connectors' gate.")
 PINS = _counter(
     "pins",
     "Sessions that pinned their server connection, by reason.",

@@ -50,6 +50,7 @@ _AUDIT_EVENT: Final = _names(
 _PROCESS: Final = _names(
     "process pid generation life how status drain reason version config_digest text"
 )
+_CONNECTOR: Final = _names("connector member client version targets reason by text")
 _POLICY: Final = _names("digest previous generation active files changes problems by")
 
 # kind -> (fields, what it says)
@@ -110,6 +111,13 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
         frozenset({"target"}),
         "A target's login role may be a superuser because the operator said so.",
     ),
+    "connector.invited": (_CONNECTOR, "A one-time join token was made for a connector."),
+    "connector.joined": (_CONNECTOR, "A connector used its token and has a key of its own."),
+    "connector.connected": (_CONNECTOR, "A connector is there and serves its targets."),
+    "connector.lost": (_CONNECTOR, "A connector's control connection ended."),
+    "connector.renewed": (_CONNECTOR, "A connector took a new key; the old one goes."),
+    "connector.revoked": (_CONNECTOR, "A connector was put out, its connections ended."),
+    "security.connector": (_CONNECTOR, "Somebody was not let in as a connector; see `reason`."),
     "target.unusable": (frozenset({"target", "reason"}), "A target did not pass its checks."),
     "security.audit_torn": (_AUDIT_EVENT, "Unsigned entries at the end did not verify; kept."),
     "security.audit_damaged": (_AUDIT_EVENT, "Signed entries or checkpoints were changed."),

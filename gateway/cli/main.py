@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "audit": ("gateway.cli.audit", "Follow, search and verify the audit trail."),
     "login": ("gateway.cli.login", "Log in at the identity provider."),
     "token": ("gateway.cli.token", "Mint, exchange and revoke tokens."),
+    "connector": ("gateway.cli.connector", "Run a connector, let connectors in and put them out."),
     "config": ("gateway.cli.config", "Show settings, their values and sources."),
 }
 

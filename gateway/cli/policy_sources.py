@@ -21,8 +21,8 @@ from gateway.policy.load import load_bundle
 from gateway.policy.snapshot import read_snapshot, take_snapshot
 from gateway.sql.catalog import Catalog
 from gateway.sql.catalog_load import load_catalog
-from gateway.upstream.secrets import resolve_secret
-from gateway.upstream.tls import build_client_context
+from gateway.upstream.logins import resolve_login
+from gateway.upstream.tls import build_target_context
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -116,10 +116,8 @@ async def _load_catalogs(targets: Iterable[Target]) -> dict[str, Catalog]:
 
 async def connect(target: Target) -> asyncpg.Connection[Any]:
     """Return a read-only connection as the target's login role; raises UpstreamError."""
-    secret = resolve_secret(target.credential, os.environ)
-    context = None
-    if not target.host.startswith("/"):
-        context = build_client_context(f"targets.{target.name}", target.tls, target.tls_ca)
+    target, secret = resolve_login(target, os.environ)
+    context = build_target_context(target)
     try:
         return await asyncpg.connect(
             host=target.host,

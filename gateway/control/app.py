@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from gateway.approvals.refusal import Refusal
 from gateway.control.api import Api
+from gateway.control.connectors_api import ConnectorsApi
 from gateway.control.events import Events
 from gateway.control.exchange import ExchangeApi
 from gateway.control.guard import Guard, describe
@@ -57,6 +58,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
             *Api(services).routes(),
             *RevocationApi(services).routes(),
             *ExchangeApi(services).routes(),
+            *ConnectorsApi(services).routes(),
             *Probes(services).routes(),
             *Events(services, stop).routes(),
             *_static_routes(),

@@ -22,6 +22,7 @@ from gateway.clock import SYSTEM_CLOCK
 from gateway.config_values import split_address
 from gateway.control.app import build_app
 from gateway.control.auth import Authenticator
+from gateway.control.connectors import Connectors
 from gateway.control.directory import Directory
 from gateway.control.foresight import ANSWER_S, Foresight
 from gateway.control.keys import KeyKeeper
@@ -80,6 +81,7 @@ def build_services(context: ControlContext) -> Services:
         verify_logout=tokens.verify_logout,
         trail=trail,
         clock=SYSTEM_CLOCK,
+        connectors=Connectors(context, trail, SYSTEM_CLOCK) if config.connectors.listen else None,
     )
 
 
@@ -88,6 +90,8 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         sock = _bind(context.config.control.listen)
         stack.callback(sock.close)
+        gate = _bind_gate(context.config.connectors.listen)
+        stack.callback(gate.close)
         services = build_services(context)
         service = ControlService(
             services.desk,
@@ -96,6 +100,10 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
             services.gateway_tokens,
             MaskKeyKeeper(context.data_dir, context.epochs, services.trail),
         )
+        if services.connectors is not None:
+            await services.connectors.start(gate)
+            stack.push_async_callback(services.connectors.stop)
+            service.add("connector.open", services.connectors.open)
         await services.revocations.prepare()
         analyzers = _analyzers(context)
         stack.callback(analyzers.close)
@@ -161,8 +169,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _bind(listen: str) -> socket.socket:
-    """Return the listening socket; raises ConfigError naming the setting."""
+def _bind_gate(listen: str | None) -> socket.socket:
+    """Return the socket for connectors, an unbound one when there is no address for them."""
+    if listen is None:
+        return socket.socket()
+    return _bind(listen, "connectors.listen")
+
+
+def _bind(listen: str, where: str = "control.listen") -> socket.socket:
+    """Return the bound socket; raises ConfigError naming the setting."""
     try:
         if listen.startswith("/"):
             return bind_unix(Path(listen))
@@ -176,6 +191,6 @@ def _bind(listen: str) -> socket.socket:
             sock.close()
             raise
     except OSError as exc:
-        raise ConfigError("control.listen", f"cannot listen on {listen}: {exc.strerror}") from exc
+        raise ConfigError(where, f"cannot listen on {listen}: {exc.strerror}") from exc
     sock.setblocking(False)
     return sock

@@ -58,6 +58,10 @@ class ControlService:
             "session.sync": self._sync_sessions,
         }
 
+    def add(self, op: str, operation: Callable[[Message], Awaitable[Message]]) -> None:
+        """Answer one more operation."""
+        self._operations[op] = operation
+
     async def handle(self, message: Message) -> Mapping[str, Any]:
         """Answer one message; the handler for `serve_channel`."""
         operation = self._operations.get(str(message.get("op")))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.config import Config
     from gateway.control.auth import Authenticator
+    from gateway.control.connectors import Connectors
     from gateway.control.directory import Directory
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
@@ -53,6 +54,7 @@ class Services:
     verify_logout: Callable[[str], Awaitable[Logout]]
     trail: Trail
     clock: Clock
+    connectors: Connectors | None = None  # None: no address for them is configured
 
 
 def json_answer(value: object, headers: Mapping[str, str] | None = None) -> Response:

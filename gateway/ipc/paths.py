@@ -58,3 +58,18 @@ def mask_bindings(data_dir: Path) -> Path:
 def keys_dir(data_dir: Path) -> Path:
     """Key sets of the issuers, one file each."""
     return data_dir / "keys"
+
+
+def link_socket(data_dir: Path, slot: int) -> Path:
+    """Takes the connectors' data connections for one worker, as descriptors."""
+    return run_dir(data_dir) / f"link-{slot}.sock"
+
+
+def connectors_dir(data_dir: Path) -> Path:
+    """The authority that connectors are known by, and who joined."""
+    return data_dir / "connectors"
+
+
+def target_sockets_dir(data_dir: Path) -> Path:
+    """Sockets of the targets that connectors reach, one directory each."""
+    return run_dir(data_dir) / "connectors"

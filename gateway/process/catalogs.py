@@ -25,9 +25,9 @@ from gateway.limits import DIAL_TIMEOUT_S
 from gateway.logs import get_logger
 from gateway.sql.catalog import Catalog
 from gateway.sql.catalog_load import load_catalog
-from gateway.upstream.secrets import resolve_secret
+from gateway.upstream.logins import resolve_login
 from gateway.upstream.selfcheck import check_target
-from gateway.upstream.tls import build_client_context
+from gateway.upstream.tls import build_target_context
 
 REFRESH_S = 5.0  # how long a schema changed behind our back can go unnoticed
 MISS_PAUSE_S = 2.0  # a client that names nothing but unknowns cannot make us probe without end
@@ -159,7 +159,7 @@ class CatalogKeeper:
 
     async def _connect(self, entry: _Entry) -> asyncpg.Connection:
         target = entry.target
-        secret = await asyncio.to_thread(resolve_secret, target.credential, os.environ)
+        target, secret = await asyncio.to_thread(resolve_login, target, os.environ)
         if not entry.is_checked:
             if problems := await check_target(target, secret):
                 raise UpstreamError("; ".join(problems))
@@ -175,9 +175,7 @@ class CatalogKeeper:
 
 async def connect_for_catalog(target: Target, secret: bytes) -> asyncpg.Connection:
     """Log in as the gateway does, to read the catalog only."""
-    context = None
-    if not target.host.startswith("/"):
-        context = build_client_context(f"targets.{target.name}", target.tls, target.tls_ca)
+    context = build_target_context(target)
     return await asyncpg.connect(
         host=target.host,
         port=target.port,

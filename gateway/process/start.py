@@ -18,6 +18,7 @@ from gateway import metrics
 from gateway.audit.journal import Recorder
 from gateway.config import Config
 from gateway.errors import AuditUnwritable
+from gateway.identity.authority import Authority
 from gateway.ipc import paths
 from gateway.ipc.crash_memory import CrashMemory
 from gateway.ipc.epochs import Epochs
@@ -43,6 +44,7 @@ from gateway.process.tls import build_server_context
 from gateway.process.validate import find_problems_apart
 from gateway.process.worker import worker_main
 from gateway.process.writer import writer_main
+from gateway.upstream.secrecy import forbid_core_dumps
 
 # What every process needs is imported once, before the fork, and its pages stay shared.
 _PRELOAD = ("gateway.session.server", "gateway.policy.engine", "gateway.audit.writer", "uvloop")
@@ -69,11 +71,12 @@ def run_gateway(
     Raises ConfigError, PolicyError or StartError when it cannot start.
     """
     config = source.load()
+    forbid_core_dumps()
     build_server_context(config.listen)  # a bad certificate ends the start, not each worker
     if not config.targets:
         raise StartError("no target is configured: add a [targets.<name>] table")
     bundle = read_policies(config)
-    prepare_data_dir(config.data_dir)
+    _prepare(config)
     lock = DataDirLock(config.data_dir)
     lock.acquire()
     try:
@@ -118,6 +121,13 @@ def run_gateway(
         lock.release()
 
 
+def _prepare(config: Config) -> None:
+    prepare_data_dir(config.data_dir)
+    if config.connectors.listen:
+        # Here, before the forks: all workers read it.
+        Authority(paths.connectors_dir(config.data_dir)).prepare()
+
+
 def open_record(config: Config) -> Record:
     """Return a function that records supervisor events; it logs what it cannot record."""
     path = paths.journal_file(config.data_dir, "supervisor")
@@ -146,10 +156,15 @@ def judge_targets(
     for report in reports:
         if report.problems:
             raise StartError("; ".join(report.problems))
-    if all(report.unusable for report in reports):
+    direct = [report for report in reports if config.targets[report.name].connector is None]
+    # A connector can only dial in once the gateway runs.
+    if len(direct) == len(reports) and all(report.unusable for report in direct):
         raise StartError("; ".join(report.unusable for report in reports))
     for report in reports:
-        if report.unusable:
+        connector = config.targets[report.name].connector
+        if report.unusable and connector is not None:
+            announce(f"target {report.name} waits for connector {connector}")
+        elif report.unusable:
             announce(f"warning: {report.unusable}; its clients get PN107 until it is back")
             record("target.unusable", target=report.name, reason=report.unusable)
         else:

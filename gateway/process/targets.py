@@ -12,7 +12,7 @@ from gateway.errors import ConfigError, UpstreamError
 from gateway.limits import DIAL_TIMEOUT_S
 from gateway.process.apart import call_apart
 from gateway.upstream.dial import dial
-from gateway.upstream.secrets import resolve_secret
+from gateway.upstream.logins import resolve_login
 from gateway.upstream.selfcheck import check_target
 from gateway.upstream.startup import build_server_startup
 
@@ -58,7 +58,7 @@ def inspect_targets_apart(targets: Mapping[str, Target]) -> list[TargetReport]:
 
 async def _inspect(target: Target, environ: Mapping[str, str]) -> TargetReport:
     try:
-        secret = await asyncio.to_thread(resolve_secret, target.credential, environ)
+        target, secret = await asyncio.to_thread(resolve_login, target, environ)
         startup = build_server_startup(target, "read")
         link = await dial(target, secret, startup, timeout_s=DIAL_TIMEOUT_S)
         link.transport.abort()

@@ -19,7 +19,7 @@ from gateway.process.apart import call_apart
 from gateway.process.catalogs import LOAD_TIMEOUT_S, connect_for_catalog
 from gateway.sql.catalog import Catalog
 from gateway.sql.catalog_load import load_catalog
-from gateway.upstream.secrets import resolve_secret
+from gateway.upstream.logins import resolve_login
 
 
 def find_problems(
@@ -59,7 +59,7 @@ async def _find_problems(
 
 
 async def _load(target: Target) -> Catalog:
-    secret = await asyncio.to_thread(resolve_secret, target.credential, os.environ)
+    target, secret = await asyncio.to_thread(resolve_login, target, os.environ)
     connection = await connect_for_catalog(target, secret)
     try:
         return await load_catalog(connection)

@@ -36,6 +36,12 @@ class MessageReader:
         del self._buffer[:1]
         return byte
 
+    def take_rest(self) -> bytes:
+        """Return and drop everything: whoever relays the stream takes over."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def next(self) -> tuple[bytes, bytes] | None:
         """Return (type, payload) of the next whole message, or None until there is one."""
         if len(self._buffer) < 5:

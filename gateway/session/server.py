@@ -23,6 +23,8 @@ async def run_worker(context: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     worker = Worker(context)
     await worker.cancels.start()
+    if worker.links is not None:
+        worker.links.start()
     worker.spawn(worker.sync_sessions(), "sync-sessions")
     worker.spawn(worker.lifetime.watch(), "lifetime")
     servers = [

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import ipaddress
 import logging
-import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,8 +32,9 @@ from gateway.session.known_tokens import KnownTokens
 from gateway.session.lifetime import Lifetime
 from gateway.session.maskkey import load_mask_keys
 from gateway.session.rights import RightsCache
+from gateway.upstream.links import ConnectorLinks
+from gateway.upstream.opener import open_direct
 from gateway.upstream.pool import Pool
-from gateway.upstream.secrets import resolve_secret
 
 if TYPE_CHECKING:
     from gateway.session.login import Login
@@ -68,6 +68,9 @@ class Worker:
         self.approvals = ApprovalClient(
             self.control, worker=str(context.worker_id), generation=context.generation
         )
+        self.links: ConnectorLinks | None = None
+        if self.config.connectors.listen:
+            self.links = ConnectorLinks(context.data_dir, context.worker_id, self.control.request)
         self.cancels = CancelDesk(context.data_dir, context.worker_id)
         self._keys = KeyStore(self.config.issuers, context.data_dir)
         self._keys_generation = self.epochs.get(epochs.KEYS)
@@ -89,7 +92,7 @@ class Worker:
                 level,
                 size=self.config.pool.size_of(self.config.workers.count),
                 wait_s=self.config.pool.wait_s,
-                secret=functools.partial(resolve_secret, target.credential, os.environ),
+                opener=self.links.open if self.links and target.connector else open_direct,
             )
             self._pools[target.name, level] = pool
         return pool
@@ -160,6 +163,8 @@ class Worker:
     async def close(self) -> None:
         """Close everything that is shared. Sessions have ended before."""
         await self.cancels.stop()
+        if self.links is not None:
+            self.links.stop()
         for task in tuple(self._tasks):
             task.cancel()
         for pool in self._pools.values():

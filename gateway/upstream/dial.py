@@ -36,7 +36,7 @@ from gateway.protocol.server_messages import (
     refuse,
 )
 from gateway.upstream.startup import find_broken_pin
-from gateway.upstream.tls import build_client_context
+from gateway.upstream.tls import build_target_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ async def connect(target: Target) -> tuple[ServerLink, asyncio.Transport]:
         path = f"{target.host}/.s.PGSQL.{target.port}"
         unix_transport, link = await loop.create_unix_connection(ServerLink, path)
         return link, unix_transport
-    context = build_client_context(f"targets.{target.name}", target.tls, target.tls_ca)
+    context = build_target_context(target)
     transport, link = await loop.create_connection(ServerLink, target.host, target.port)
     try:
         _tune(transport)

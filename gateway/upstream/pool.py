@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from _fastpath.pump import PoolGate, ServerPort
 from gateway import metrics
@@ -21,16 +21,16 @@ from gateway.config import Target
 from gateway.errors import ConfigError, NotReady, TooManySessions, UpstreamError
 from gateway.limits import (
     CANCEL_TIMEOUT_S,
-    DIAL_TIMEOUT_S,
     POOL_WAITERS_MAX,
     SERVER_AGE_S,
     SERVER_IDLE_S,
 )
 from gateway.policy.profile import Level
 from gateway.upstream.cancel import send_cancel
-from gateway.upstream.dial import DialedConnection, dial
+from gateway.upstream.dial import DialedConnection
 from gateway.upstream.fairqueue import FairQueue
-from gateway.upstream.startup import build_server_startup
+from gateway.upstream.logins import forget_login
+from gateway.upstream.opener import Opener
 from gateway.upstream.takeover import take_over
 
 _DIAL_RETRY_S = 0.25
@@ -64,6 +64,10 @@ class ServerConnection(ServerPort):
         holder, self.holder = self.holder, None
         if holder is not None:
             holder.server_lost(was_parked=was_parked)
+
+    def eof_received(self) -> bool:
+        """Close: a server that sends no more takes no more."""
+        return False
 
     def pause_writing(self) -> None:
         """Stop reading from the client until the server took what it was sent."""
@@ -120,14 +124,14 @@ class Pool(PoolGate):
         *,
         size: int,
         wait_s: float,
-        secret: Callable[[], bytes],
+        opener: Opener,
     ) -> None:
         self.target = target
         self.level = level
         self.parameters: dict[str, str] | None = None  # as the last server reported them
         self._size = size
         self._wait_s = wait_s
-        self._secret = secret
+        self._opener = opener
         self._idle: list[ServerConnection] = []
         self._all: set[ServerConnection] = set()
         self._waiters: FairQueue[ServerConnection] = FairQueue()
@@ -291,15 +295,9 @@ class Pool(PoolGate):
 
     async def _dial_once(self) -> DialedConnection | None:
         try:
-            # File and command credentials block, and may have been rotated.
-            secret = await asyncio.to_thread(self._secret)
-            dialed = await dial(
-                self.target,
-                secret,
-                build_server_startup(self.target, self.level),
-                timeout_s=DIAL_TIMEOUT_S,
-            )
+            dialed = await self._opener(self.target, self.level)
         except (UpstreamError, ConfigError) as error:
+            forget_login(self.target.credential)
             metrics.inc(_DIAL_FAILED)
             if str(error) != self._failure:
                 log.warning("%s", error)

@@ -16,7 +16,7 @@ from gateway.errors import UpstreamError, quote_name
 from gateway.limits import DIAL_TIMEOUT_S
 from gateway.upstream.dial import dial
 from gateway.upstream.startup import build_server_startup
-from gateway.upstream.tls import build_client_context
+from gateway.upstream.tls import build_target_context
 
 if TYPE_CHECKING:
     from gateway.config import Target
@@ -90,10 +90,20 @@ async def check_target(target: Target, secret: bytes) -> list[str]:
     return [f"{where}: {problem}" for problem in problems]
 
 
+async def list_memberships(target: Target, secret: bytes) -> list[str]:
+    """Return every role the login role may become; raises UpstreamError."""
+    try:
+        connection = await _connect(target, secret)
+        try:
+            return [row["name"] for row in await connection.fetch(_MEMBERSHIPS, target.user)]
+        finally:
+            connection.terminate()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise UpstreamError(f"target {target.name!r}: its roles cannot be listed") from error
+
+
 async def _connect(target: Target, secret: bytes) -> asyncpg.Connection:
-    context = None
-    if not target.host.startswith("/"):
-        context = build_client_context(f"targets.{target.name}", target.tls, target.tls_ca)
+    context = build_target_context(target)
     async with asyncio.timeout(DIAL_TIMEOUT_S):
         return await asyncpg.connect(
             host=target.host,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.errors import NotReady, TooManySessions
+from gateway.upstream.opener import open_direct
 from gateway.upstream.pool import Pool, ServerConnection
 from tests.integration.dial_parts import PG_BIN, RunAsync, Server, free_port
 
@@ -20,7 +21,7 @@ MakePool = Callable[..., Pool]
 def make_pool(server: Server) -> MakePool:
     def make(*, size: int = 1, wait_s: float = 5.0, **changes: object) -> Pool:
         target = server.target(**changes)
-        return Pool(target, "read", size=size, wait_s=wait_s, secret=lambda: b"")
+        return Pool(target, "read", size=size, wait_s=wait_s, opener=open_direct)
 
     return make
 

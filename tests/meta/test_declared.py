@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway import limits, metrics
 from gateway.config import (
     Audit,
+    Connectors,
     Control,
     Issuer,
     Listen,
@@ -60,7 +61,18 @@ def test_every_setting_is_read() -> None:
         "gateway/cli/reference.py",
     )
     read_as_one = {("Pool", "mode"), ("Audit", "durability")}  # one value: checked, never asked
-    for tree in (Listen, Workers, Pool, Sessions, Control, Store, Audit, Target, Issuer):
+    for tree in (
+        Listen,
+        Connectors,
+        Workers,
+        Pool,
+        Sessions,
+        Control,
+        Store,
+        Audit,
+        Target,
+        Issuer,
+    ):
         for item in dataclasses.fields(tree):
             if (tree.__name__, item.name) not in read_as_one:
                 assert re.search(rf"\.{item.name}\b", text), f"{tree.__name__}.{item.name}"

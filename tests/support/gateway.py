@@ -50,6 +50,8 @@ class GatewayProcess:
     extra: str = ""  # more lines of [listen]
     sections: str = ""  # more sections, before the targets
     target: str = ""  # what replaces host, port and tls of the target
+    credential: str = 'credential = {env = "PN_TEST_PASSWORD"}'
+    ready_login: bool = True  # False: a target that cannot be used yet
     issuers: str = ""  # further issuers, before the local one
     control: str = ""  # more lines of [control]
     listen: str = ""  # instead of a port of 127.0.0.1
@@ -114,7 +116,7 @@ auditors = ["dba"]
 {target}
 database = "orders"
 user = "pn_login"
-credential = {{env = "PN_TEST_PASSWORD"}}
+{self.credential}
 roles = {{read = "pn_read", write = "pn_write", admin = "pn_admin"}}
 {self.issuers}
 [[issuers]]
@@ -157,9 +159,10 @@ groups = {{claim = "groups"}}
         if self.listen:
             return (self.data_dir / "run" / "control.sock").exists()
         try:
-            given = {"connect_timeout": 5} | self.ready_options
-            with self.connect(subject="readiness", groups=["trusted"], **given):
-                pass
+            if self.ready_login:
+                given = {"connect_timeout": 5} | self.ready_options
+                with self.connect(subject="readiness", groups=["trusted"], **given):
+                    pass
             # Control binds its port at its own pace.
             with socket.create_connection(("127.0.0.1", self.control_port), 5):
                 return True

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.approvals.states import ApprovalState
 from gateway.control.api import Api
+from gateway.control.connectors_api import ConnectorsApi
 from gateway.control.exchange import ExchangeApi
 from gateway.control.probes import OPENAPI_FILE, Probes
 from gateway.control.revocation import RevocationApi
@@ -21,7 +22,7 @@ DOCUMENT: dict[str, Any] = orjson.loads(OPENAPI_FILE.read_bytes())
 
 def test_the_document_names_the_routes_and_no_others(tmp_path: Path) -> None:
     async def body(plane: Plane) -> None:
-        parts = (Api, RevocationApi, ExchangeApi, Probes)
+        parts = (Api, RevocationApi, ExchangeApi, ConnectorsApi, Probes)
         routes = [route for part in parts for route in part(plane.services).routes()]
         served = {
             (route.path.replace(":path}", "}"), method.lower())

@@ -35,7 +35,7 @@ def test_sources(tmp_path: Path) -> None:
         Credential("command", "/nonexistent"),
         Credential("command", "sh -c 'echo topsecret; echo topsecret >&2; exit 3'"),
         Credential("command", "printf 'topsecret\\0x'"),
-        Credential("vault", "x"),  # type: ignore[arg-type]
+        Credential("vault", "x"),  # `logins` asks Vault
     ],
 )
 def test_failures_do_not_repeat_the_secret(credential: Credential) -> None:
