@@ -2,7 +2,7 @@
 
 Who loads a catalog or checks a role needs no connector of its own then: it connects where the
 target's `host` says. The socket is the gateway user's only, and behind it stands the same stream
-that a worker gets. What a client sets at start-up has no effect here.
+that a worker gets. Of what a client sets at start-up only whether it reads has an effect.
 """
 
 from __future__ import annotations
@@ -88,8 +88,10 @@ class Bridge:
             with suppress(UpstreamError):
                 await self._cancel(self._target.name, request.cancel_pid, request.cancel_secret)
             return
+        # Our own dialler says by this setting that it only reads; nothing else is looked at.
+        is_reading = request.params.get("default_transaction_read_only") == "on"
         try:
-            dialed = await self._open(self._target, "read")
+            dialed = await self._open(self._target, "read" if is_reading else "write")
         except UpstreamError as error:
             writer.write(_refusal(str(error)))
             with suppress(OSError):

@@ -20,7 +20,7 @@ from gateway.control.web import safe_path
 from gateway.errors import ConfigError
 from gateway.identity.code_flow import CodeFlow
 from gateway.identity.provider_http import ProviderError
-from gateway.upstream.secrets import resolve_secret
+from gateway.upstream.logins import resolve_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,4 +135,4 @@ class SignIn:
 
 
 def _secret_of(issuer: Issuer) -> Callable[[], bytes]:
-    return lambda: resolve_secret(issuer.login.credential, os.environ)
+    return lambda: resolve_value(issuer.login.credential, os.environ)

@@ -23,7 +23,7 @@ from gateway.policy.principal import Principal
 from gateway.sql.catalog import Catalog, Relation
 from gateway.upstream.ask import Asker, ServerRefused, Value
 from gateway.upstream.dial import dial
-from gateway.upstream.secrets import resolve_secret
+from gateway.upstream.logins import resolve_login
 from gateway.upstream.startup import Level, build_role_setup, build_server_startup
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Previewer:
 
 @asynccontextmanager
 async def _connect(target: Target, wanted: Wanted) -> AsyncIterator[Asker]:
-    secret = await asyncio.to_thread(resolve_secret, target.credential, os.environ)
+    target, secret = await asyncio.to_thread(resolve_login, target, os.environ)
     startup = build_server_startup(target, wanted.level) | {"application_name": "postern preview"}
     asker = Asker(await dial(target, secret, startup, timeout_s=DIAL_S))
     try:

@@ -35,9 +35,13 @@ class Logins:
 
         Raises ConfigError, which names the source and never what it holds.
         """
-        credential = target.credential
+        leased = self.fetch(target.credential, environ)
+        return replace(target, user=leased.user or target.user), leased.secret
+
+    def fetch(self, credential: Credential, environ: Mapping[str, str]) -> Leased:
+        """Return what is at `credential`, kept or fetched; blocks. Raises ConfigError."""
         if credential.kind not in _KEPT:
-            return target, resolve_secret(credential, environ)
+            return Leased(resolve_secret(credential, environ), until=0.0)
         with self._lock:
             lock = self._locks.setdefault(credential, threading.Lock())
         with lock:  # forty dials at once run the command once
@@ -45,8 +49,7 @@ class Logins:
             if leased is None or time.monotonic() >= leased.until:
                 leased = self._fetch(credential, environ, leased)
                 self._kept[credential] = leased
-        user = leased.user or target.user
-        return replace(target, user=user), leased.secret
+        return leased
 
     def forget(self, credential: Credential) -> None:
         """Ask the source again next time: the server did not take what we had."""
@@ -68,6 +71,11 @@ _LOGINS = Logins()
 def resolve_login(target: Target, environ: Mapping[str, str]) -> tuple[Target, bytes]:
     """As `Logins.resolve`, with what this process keeps."""
     return _LOGINS.resolve(target, environ)
+
+
+def resolve_value(credential: Credential, environ: Mapping[str, str]) -> bytes:
+    """Return a secret that is no login's, as kept by this process; raises ConfigError."""
+    return _LOGINS.fetch(credential, environ).secret
 
 
 def forget_login(credential: Credential) -> None:
