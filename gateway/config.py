@@ -193,6 +193,13 @@ class Control:
     auditors: tuple[str, ...] = setting(
         kinds.strings(), "Policy groups that may read the audit trail.", default=[]
     )
+    policy_quorum: int = setting(
+        kinds.integer(1, limits.POLICY_QUORUM_MAX),
+        "How many admins must say yes on the policy page before a running gateway takes over "
+        "changed policy files. With more than one, a reload by signal takes only what they agreed "
+        "on.",
+        default=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,13 +216,19 @@ def open_process(data_dir: Path, process: str) -> None:
                 _slots[metric.slot(*values)] = 0
 
 
-def render(data_dir: Path) -> str:
-    """Return the sum over all processes in Prometheus' text format."""
-    totals = [0] * SLOTS
+def totals(data_dir: Path) -> list[int]:
+    """Return every slot's sum over all processes."""
+    sums = [0] * SLOTS
     for path in sorted(path_of(data_dir, "").parent.glob("metrics-*")):
         for index, value in enumerate(_read(path) or ()):
-            totals[index] += value
-    return "".join(line + "\n" for metric in METRICS for line in _lines(metric, totals))
+            sums[index] += value
+    return sums
+
+
+def render(data_dir: Path) -> str:
+    """Return the sum over all processes in Prometheus' text format."""
+    sums = totals(data_dir)
+    return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sums))
 
 
 def _read(path: Path) -> memoryview | None:
@@ -236,7 +242,7 @@ def _read(path: Path) -> memoryview | None:
     return memoryview(data).cast("q")
 
 
-def _lines(metric: Metric, totals: list[int]) -> Iterator[str]:
+def _lines(metric: Metric, sums: list[int]) -> Iterator[str]:
     yield f"# HELP {metric.name} {metric.help}"
     yield f"# TYPE {metric.name} {metric.kind}"
     names = [name for name, _ in metric.labels]
@@ -245,15 +251,15 @@ def _lines(metric: Metric, totals: list[int]) -> Iterator[str]:
         pairs = ",".join(f'{name}="{value}"' for name, value in zip(names, values, strict=True))
         if metric.kind != "histogram":
             yield (
-                f"{metric.name}{{{pairs}}} {totals[slot]}"
+                f"{metric.name}{{{pairs}}} {sums[slot]}"
                 if pairs
-                else (f"{metric.name} {totals[slot]}")
+                else (f"{metric.name} {sums[slot]}")
             )
             continue
         count = 0
         for offset, bound in enumerate((*metric.bounds_s, math.inf)):
-            count += totals[slot + offset]
+            count += sums[slot + offset]
             edge = "+Inf" if bound == math.inf else f"{bound:g}"
             yield f'{metric.name}_bucket{{le="{edge}"}} {count}'
-        yield f"{metric.name}_sum {totals[slot + metric.width - 1] / _MICROS:.6f}"
+        yield f"{metric.name}_sum {sums[slot + metric.width - 1] / _MICROS:.6f}"
         yield f"{metric.name}_count {count}"

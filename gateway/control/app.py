@@ -18,7 +18,12 @@ from gateway.control.events import Events
 from gateway.control.exchange import ExchangeApi
 from gateway.control.guard import Guard, describe
 from gateway.control.logout import LOGOUT, BackChannelLogout
+from gateway.control.page_base import LoginNeeded
 from gateway.control.pages import Pages
+from gateway.control.pages_audit import AuditPages
+from gateway.control.pages_people import PeoplePages
+from gateway.control.pages_policy import PolicyPages
+from gateway.control.pages_watch import WatchPages
 from gateway.control.probes import Probes
 from gateway.control.problems import HttpProblem, problem_response
 from gateway.control.revocation import RevocationApi
@@ -42,6 +47,11 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
     """Return the ASGI application that serves all of the control plane."""
     pages = Pages(services)
 
+    async def on_login(request: Request, exc: Exception) -> Response:
+        if not isinstance(exc, LoginNeeded):
+            raise exc
+        return exc.response()
+
     async def on_error(request: Request, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):  # Starlette's own: no such route or method
             status, text, headers = exc.status_code, exc.detail, dict(exc.headers or {})
@@ -53,6 +63,7 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
 
     handled: list[type[Exception]] = [HTTPException, HttpProblem, Refusal, ClientError, Exception]
     handlers: dict[int | type[Exception], ExceptionHandler] = dict.fromkeys(handled, on_error)
+    handlers[LoginNeeded] = on_login
     app = Starlette(
         routes=[
             *Api(services).routes(),
@@ -65,6 +76,10 @@ def build_app(services: Services, stop: asyncio.Event) -> ASGIApp:
             *SignIn(services, pages).routes(),
             *BackChannelLogout(services).routes(),
             *pages.routes(),
+            *WatchPages(services).routes(),
+            *AuditPages(services).routes(),
+            *PolicyPages(services).routes(),
+            *PeoplePages(services).routes(),
         ],
         exception_handlers=handlers,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config import Config
@@ -24,3 +25,4 @@ class ControlContext:
     epochs: Epochs
     journal_path: Path  # control.ring: this process is its only producer
     data_dir: Path
+    reload: Callable[[], None] | None = None  # has the supervisor read the policies again

@@ -7,31 +7,27 @@ desk for what to do, as the API does.
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jinja2
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway.approvals.listing import Query
 from gateway.approvals.rules import is_requester, why_not
 from gateway.approvals.states import ApprovalState
-from gateway.clock import format_time
-from gateway.control.auth import check_csrf, check_same_origin
+from gateway.control.auth import check_same_origin
 from gateway.control.colours import colour_sql
 from gateway.control.cookies import drop_session_cookie, set_session_cookie
 from gateway.control.guard import describe
+from gateway.control.page_base import PageBase
 from gateway.control.problems import HttpProblem
 from gateway.control.readable import readable
-from gateway.control.visible import visible, visible_text
 from gateway.control.web import (
     check_comment,
     login_links,
     read_form,
     safe_path,
     sees_preview,
-    sees_sessions,
     viewer_of,
 )
 
@@ -40,48 +36,27 @@ if TYPE_CHECKING:
 
     from gateway.approvals.model import Approval
     from gateway.control.auth import Caller
-    from gateway.control.web import Services
 
-TEMPLATES = Path(__file__).with_name("templates")
 TABS = {
     "waiting": (ApprovalState.PENDING,),
     "approved": (ApprovalState.APPROVED, ApprovalState.EXECUTING),
     "ended": tuple(state for state in ApprovalState if state.is_final),
 }
 PAGE_ITEMS = 50
-SESSION_ROWS = 200
 _VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
 _VERBS = frozenset({"approve", "deny", "cancel", "revoke"})
 
 
-class Pages:
-    """The endpoints for people with a browser."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._jinja = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._jinja.filters.update(
-            visible=visible,
-            plain=visible_text,
-            when=format_time,
-            ago=self._ago,
-            left=self._left,
-        )
+class Pages(PageBase):
+    """The endpoints about approvals, and around the login."""
 
     def routes(self) -> list[Route]:
         """Return the routes of the pages."""
         post = ["POST"]
         return [
-            Route("/", self.inbox),
+            Route("/approvals", self.inbox),
             Route("/approvals/{id}", self.show),
             Route("/approvals/{id}/{verb}", self.decide, methods=post),
-            Route("/sessions", self.sessions),
             Route("/login", self.login_form),
             Route("/login", self.login, methods=post),
             Route("/logout", self.logout, methods=post),
@@ -89,9 +64,7 @@ class Pages:
 
     async def inbox(self, request: Request) -> Response:
         """List what the person may see, what waits first."""
-        caller = await self._caller(request)
-        if caller is None:
-            return _to_login(request)
+        caller = await self.require_caller(request)
         tab = request.query_params.get("tab", "waiting")
         if tab not in TABS:
             raise HttpProblem(404, "no such list")
@@ -100,21 +73,19 @@ class Pages:
             states=TABS[tab], cursor=request.query_params.get("cursor", ""), limit=PAGE_ITEMS
         )
         items, cursor = await self._services.desk.find(viewer_of(caller.person), query)
-        return self._page(
+        return self.page(
             "inbox.html", caller, tab=tab, tabs=list(TABS), items=items, cursor=cursor,
             events=f"/events?topic=approvals&after={number}",
         )  # fmt: skip
 
     async def show(self, request: Request) -> Response:
         """Show one request with everything the approver signs."""
-        caller = await self._caller(request)
-        if caller is None:
-            return _to_login(request)
+        caller = await self.require_caller(request)
         return await self._show(request, caller)
 
     async def decide(self, request: Request) -> Response:
         """Take a form's decision; a refusal is shown on the request's page."""
-        caller, form = await self._form(request)
+        caller, form = await self.form(request)
         verb, desk = request.path_params["verb"], self._services.desk
         if verb not in _VERBS:
             raise HttpProblem(404, "no such page")
@@ -137,20 +108,6 @@ class Pages:
             request.state.reason = reason
             return await self._show(request, caller, status=status, error=text, comment=comment)
         return RedirectResponse(f"/approvals/{approval.id}", 303)
-
-    async def sessions(self, request: Request) -> Response:
-        """List live sessions."""
-        caller = await self._caller(request)
-        if caller is None:
-            return _to_login(request)
-        live, everybody = self._services.live, sees_sessions(caller.person)
-        number = live.changes.number
-        found = [s for s in live if everybody or s.principal.key == caller.person.key]
-        found.sort(key=lambda session: session.opened_us, reverse=True)
-        return self._page(
-            "sessions.html", caller, sessions=found[:SESSION_ROWS], total=len(found),
-            events=f"/events?topic=sessions&after={number}",
-        )  # fmt: skip
 
     async def login_form(self, request: Request) -> Response:
         """Ask for a token."""
@@ -176,7 +133,7 @@ class Pages:
 
     async def logout(self, request: Request) -> Response:
         """End the browser session."""
-        await self._form(request)
+        await self.form(request)
         self._services.auth.sign_out(request)
         response = RedirectResponse("/login", 303)
         drop_session_cookie(response, self._services.config, request)
@@ -206,7 +163,7 @@ class Pages:
         pending = approval.state is ApprovalState.PENDING
         spoken = any(vote.person == person.key for vote in approval.votes)
         is_admin = "admin" in person.roles and not person.is_agent
-        return self._page(
+        return self.page(
             "approval.html", caller, status, approval=approval, request=approval.request,
             pieces=colour_sql(approval.request.sql.decode()),
             params=[readable(param) for param in approval.request.params],
@@ -217,26 +174,6 @@ class Pages:
             may_revoke=approval.state is ApprovalState.APPROVED and (is_admin or not reason),
             events=f"/events?topic=approvals&after={number}", lines=_count_lines(approval),
         )  # fmt: skip
-
-    async def _caller(self, request: Request) -> Caller | None:
-        caller = await self._services.auth.caller(request)
-        if caller is not None:
-            request.state.person = caller.person
-        return caller
-
-    async def _form(self, request: Request) -> tuple[Caller, dict[str, str]]:
-        """Return who sent a form and its fields, after all checks against forgery."""
-        check_same_origin(request)
-        caller = await self._caller(request)
-        if caller is None or not caller.is_browser:
-            raise HttpProblem(403, "sign in first")
-        form = await read_form(request)
-        check_csrf(caller, form.get("csrf", ""))
-        return caller, form
-
-    def _page(self, template: str, caller: Caller, status: int = 200, **values: Any) -> Response:
-        html = self._jinja.get_template(template).render(caller=caller, **values)
-        return Response(html, status, media_type="text/html")
 
     def login_page(self, target: str, error: str, *, status: int = 200) -> Response:
         """Return the page that asks how to log in; `error` says why it is shown again."""
@@ -255,26 +192,6 @@ class Pages:
         html = self._jinja.get_template("signed_in.html").render(next=safe_path(target) or "/")
         return Response(html, media_type="text/html")
 
-    def _ago(self, time_us: int) -> str:
-        return f"{_span(self._services.clock.wall() - time_us / 1e6)} ago"
-
-    def _left(self, time_us: int) -> str:
-        left = time_us / 1e6 - self._services.clock.wall()
-        return f"{_span(left)} left" if left > 0 else "time is over"
-
-
-def _to_login(request: Request) -> Response:
-    path = safe_path(request.url.path)
-    return RedirectResponse(f"/login?next={path}" if path else "/login", 303)
-
 
 def _count_lines(approval: Approval) -> int:
     return approval.request.sql.count(b"\n") + 1
-
-
-def _span(seconds: float) -> str:
-    seconds = max(0, int(seconds))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

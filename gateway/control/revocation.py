@@ -197,29 +197,42 @@ class RevocationApi:
             before=now if keep_new else None,
             until=now + for_s if for_s is not None else None,
         )  # fmt: skip
-        if entry.until is None and kind in _SHORT_LIVED:
-            entry = replace(entry, until=now + TOKEN_AGE_S_MAX)
-        self._record(person, "revoke", entry.key, entry.reason)
-        await self._keeper.add(entry)
-        return json_answer(entry.to_wire())
+        return json_answer((await put_out(self._services, person, entry)).to_wire())
 
     async def _lift(self, person: Person, key: tuple[str, str, str]) -> Response:
-        self._record(person, "revocation lifted", key, "")
-        if not await self._keeper.lift(key):
-            raise HttpProblem(404, "no such revocation")
+        await let_in(self._services, person, key)
         return json_answer({"lifted": True})
-
-    def _record(self, person: Person, action: str, key: tuple[str, str, str], text: str) -> None:
-        self._services.trail.record(
-            "admin.action", action=action, object=" ".join(key), text=text,
-            **who_fields(person.principal),
-        )  # fmt: skip
 
     async def _require(self, request: Request, roles: set[str]) -> Person:
         person = (await self._services.auth.require(request)).person
         if person.is_agent or not person.roles & roles:
             raise HttpProblem(403, f"this is for {' and '.join(sorted(roles))}s")
         return person
+
+
+async def put_out(services: Services, person: Person, entry: Revocation) -> Revocation:
+    """Put `entry` in force on `person`'s word, whose right to it the caller has checked."""
+    if entry.until is None and entry.kind in _SHORT_LIVED:
+        entry = replace(entry, until=entry.at + TOKEN_AGE_S_MAX)
+    _record(services, person, "revoke", entry.key, entry.reason)
+    await services.revocations.add(entry)
+    return entry
+
+
+async def let_in(services: Services, person: Person, key: tuple[str, str, str]) -> None:
+    """Take a revocation back, likewise; raises HttpProblem when there is none."""
+    _record(services, person, "revocation lifted", key, "")
+    if not await services.revocations.lift(key):
+        raise HttpProblem(404, "no such revocation")
+
+
+def _record(
+    services: Services, person: Person, action: str, key: tuple[str, str, str], text: str
+) -> None:
+    services.trail.record(
+        "admin.action", action=action, object=" ".join(key), text=text,
+        **who_fields(person.principal),
+    )  # fmt: skip
 
 
 async def _body(request: Request, allowed: frozenset[str]) -> dict[str, Any]:

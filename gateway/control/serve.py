@@ -25,11 +25,15 @@ from gateway.control.auth import Authenticator
 from gateway.control.connectors import Connectors
 from gateway.control.directory import Directory
 from gateway.control.foresight import ANSWER_S, Foresight
+from gateway.control.inspector import Inspector
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
 from gateway.control.maskkeys import MaskKeyKeeper
+from gateway.control.policies import Policies
+from gateway.control.rates import Rates
 from gateway.control.retention import RetentionKeeper
 from gateway.control.revocation import RevocationKeeper
+from gateway.control.saved import SavedFilters
 from gateway.control.service import ControlService
 from gateway.control.tokens import Tokens, fetcher
 from gateway.control.trail import Trail
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from gateway.control.context import ControlContext
 
 STORE_FILE = "store.db"
+SAVED_FILE = "saved.db"
 GRACE_S = 3
 CONNECTIONS_MAX = 1_000
 KEEP_ALIVE_S = 15
@@ -66,6 +71,7 @@ def build_services(context: ControlContext) -> Services:
     keys = KeyKeeper(config.issuers, fetcher(data_dir), context.epochs)
     tokens = Tokens(context, keys.refresh_now)
     revocations = RevocationKeeper(data_dir, context.epochs, SYSTEM_CLOCK)
+    analyzers = _analyzers(context)
     return Services(
         config=config,
         data_dir=data_dir,
@@ -77,6 +83,11 @@ def build_services(context: ControlContext) -> Services:
         keys=keys,
         auth=Authenticator(tokens.prove, directory, SYSTEM_CLOCK, revocations.check),
         revocations=revocations,
+        rates=Rates(data_dir, SYSTEM_CLOCK),
+        analyzers=analyzers,
+        inspector=Inspector(data_dir, analyzers, SYSTEM_CLOCK),
+        policies=Policies(config, data_dir, SYSTEM_CLOCK, context.reload),
+        saved=SavedFilters(data_dir / SAVED_FILE),
         gateway_tokens=tokens.own,
         verify_logout=tokens.verify_logout,
         trail=trail,
@@ -105,9 +116,8 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
             stack.push_async_callback(services.connectors.stop)
             service.add("connector.open", services.connectors.open)
         await services.revocations.prepare()
-        analyzers = _analyzers(context)
-        stack.callback(analyzers.close)
-        foresight = Foresight(services.desk, analyzers)
+        stack.callback(services.analyzers.close)
+        foresight = Foresight(services.desk, services.analyzers)
         await services.desk.start()
         stack.push_async_callback(services.desk.stop)
         channel = await serve_channel(paths.control_socket(context.data_dir), service.handle)
@@ -123,6 +133,7 @@ async def run_control(context: ControlContext, stop: asyncio.Event) -> None:
                 tasks.create_task(services.keys.run(), name="key-refresh"),
                 tasks.create_task(retention.run(), name="retention"),
                 tasks.create_task(foresight.run(), name="previews"),
+                tasks.create_task(services.rates.run(), name="rates"),
             ]
             serving = tasks.create_task(server.serve([sock]), name="http")
             stopping = tasks.create_task(stop.wait(), name="stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, quote
 
 import orjson
@@ -27,15 +27,34 @@ if TYPE_CHECKING:
     from gateway.control.auth import Authenticator
     from gateway.control.connectors import Connectors
     from gateway.control.directory import Directory
+    from gateway.control.inspector import Inspector
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
+    from gateway.control.policies import Policies
+    from gateway.control.rates import Rates
     from gateway.control.revocation import RevocationKeeper
+    from gateway.control.saved import SavedFilters
     from gateway.control.trail import Trail
     from gateway.identity.gateway_tokens import GatewayTokens
     from gateway.identity.logout import Logout
 
 FORM_FIELDS_MAX = 10
 _PATH = re.compile(r"(?:/[A-Za-z0-9_-]{1,64}){1,6}", re.ASCII)
+
+
+class Analyzers(Protocol):
+    """What the control plane needs of `gateway.ipc.analyzer_client.AnalyzerClient`."""
+
+    async def preview(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a held statement would do."""
+        ...
+
+    async def tell(self, operation: str, **fields: object) -> dict[str, Any]:
+        """Return an analyzer's answer to a person."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +69,11 @@ class Services:
     keys: KeyKeeper
     auth: Authenticator
     revocations: RevocationKeeper
+    rates: Rates
+    analyzers: Analyzers
+    inspector: Inspector
+    policies: Policies
+    saved: SavedFilters
     gateway_tokens: GatewayTokens
     verify_logout: Callable[[str], Awaitable[Logout]]
     trail: Trail

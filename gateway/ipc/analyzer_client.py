@@ -110,6 +110,13 @@ class AnalyzerClient:
         """
         return await self._ask({**request, "op": "preview"}, None)
 
+    async def tell(self, operation: str, **fields: object) -> Message:
+        """Return an analyzer's answer to a person: explain, policy_tests or status.
+
+        Raises ChannelError, or the ClientError an analyzer answers with.
+        """
+        return await self._ask({**fields, "op": operation}, None)
+
     def close(self) -> None:
         """Drop the connections; pending requests fail."""
         for analyzer in self._analyzers:

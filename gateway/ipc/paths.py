@@ -45,6 +45,11 @@ def journal_file(data_dir: Path, process: str) -> Path:
     return data_dir / "journal" / f"{process}.ring"
 
 
+def approved_policy(data_dir: Path) -> Path:
+    """The digest that people last agreed to activate; counts with `control.policy_quorum`."""
+    return data_dir / "policy" / "approved"
+
+
 def active_policy(data_dir: Path) -> Path:
     """The activated bundle all processes read."""
     return data_dir / "policy" / "active.json"

@@ -91,6 +91,7 @@ class Reloader:
             if fixed := [name for name in find_changes(self._config, config) if name not in _LIVE]:
                 raise ConfigError(", ".join(fixed), "a change needs a restart")
             bundle = read_policies(config)
+            self._require_agreed(config, bundle)
             problems = [] if bundle.digest == self._digest else self._validate(bundle)
         except (ConfigError, PolicyError, StartError, OSError) as error:
             self._refuse(explain(error))
@@ -114,6 +115,19 @@ class Reloader:
         self._record(
             "policy.activated", digest=bundle.digest, previous=before, generation=generation
         )
+
+    def _require_agreed(self, config: Config, bundle: Bundle) -> None:
+        """Raise ConfigError where several people must agree and have not agreed to `bundle`."""
+        if config.control.policy_quorum == 1 or bundle.digest == self._digest:
+            return
+        try:
+            agreed = paths.approved_policy(config.data_dir).read_text()
+        except OSError:
+            agreed = ""
+        if agreed != bundle.digest:
+            number = config.control.policy_quorum
+            text = f"{number} admins must first say yes to it on the policy page"
+            raise ConfigError(f"policies {_short(bundle.digest)}", text)
 
     def _refuse(self, problems: list[str]) -> None:
         for problem in problems:

@@ -31,6 +31,7 @@ from gateway.process.confine import (
     cpu_limit,
     run_apart,
 )
+from gateway.process.inspecting import explain_json, tests_json
 from gateway.process.preview import Wanted
 from gateway.process.turns import Turns
 from gateway.sql.catalog import Catalog
@@ -52,6 +53,9 @@ class Keeper(Protocol):
 
     async def on_miss(self, name: str) -> bool:
         """Look again, now and then; True when that changed a catalog."""
+
+    def status(self) -> dict[str, str]:
+        """Return per target what keeps it from being served, "" for nothing."""
 
 
 class EngineLike(Protocol):
@@ -107,6 +111,13 @@ class Analyzer:
                     return await self._profile(message)
                 case "preview":
                     return await self._preview(message)
+                case "explain":
+                    await self._keeper.ensure(message["target"])
+                    return await self._tell(lambda engine: explain_json(engine, message))
+                case "policy_tests":
+                    return await self._tell(tests_json)
+                case "status":
+                    return {"targets": self._keeper.status()}
                 case other:
                     raise ChannelError(f"unknown request {other!r}")
         except ClientError as error:
@@ -117,6 +128,19 @@ class Analyzer:
         principal = Principal.from_wire(message["principal"])
         profile = self._current_engine().profile(principal, message["target"], message["requested"])
         return {"none": True} if profile is None else profile.to_wire()
+
+    async def _tell(self, work: Callable[[Engine], bytes]) -> dict[str, Any]:
+        """Answer a person, in a copy of this process: nobody else dies of what was typed."""
+        engine = self._current_engine()
+        if not isinstance(engine, Engine):
+            raise NotReady("no policy is active")
+        async with self._long_turns.turn("people"):
+            try:
+                answer = await run_apart(lambda: work(engine), timeout_s=ANALYSIS_TIMEOUT_S)
+            except (WorkDied, TimeoutError) as error:
+                raise _beyond_analysis("an explanation died or ran out of time") from error
+        told: dict[str, Any] = orjson.loads(answer)
+        return told
 
     async def _preview(self, message: Message) -> dict[str, Any]:
         wanted = Wanted.from_wire(message)

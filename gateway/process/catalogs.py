@@ -60,6 +60,7 @@ class _Entry:
     looked_at: float = float("-inf")
     failed_at: float = float("-inf")
     is_checked: bool = False
+    problem: str = ""
 
 
 class CatalogKeeper:
@@ -77,6 +78,13 @@ class CatalogKeeper:
             name: entry.catalog
             for name, entry in self._entries.items()
             if entry.catalog is not None
+        }
+
+    def status(self) -> dict[str, str]:
+        """Return per target what keeps it from being served, "" for nothing."""
+        return {
+            name: entry.problem or ("" if entry.catalog else "its catalog is not loaded yet")
+            for name, entry in self._entries.items()
         }
 
     async def ensure(self, name: str) -> None:
@@ -133,10 +141,10 @@ class CatalogKeeper:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError,
                     GatewayError) as error:  # fmt: skip
                 self._drop(entry)
-                entry.failed_at = time.monotonic()
+                entry.failed_at, entry.problem = time.monotonic(), _reason(error)
                 log.warning("catalog of target %s: %s", entry.target.name, _reason(error))
                 return
-            entry.looked_at = now
+            entry.looked_at, entry.problem = now, ""
 
     async def _refresh(self, entry: _Entry, generation: int) -> int:
         """Bring `entry` up to date; return the generation it is then of."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 from gateway.control.context import ControlContext
 from gateway.errors import InvariantError
@@ -12,6 +14,7 @@ from gateway.process.loop import run_loop
 
 def control_main(context: ChildContext) -> None:
     """Serve the control plane until SIGTERM."""
+    supervisor = os.getppid()  # the child dies with it, so the number stays its own
 
     async def body(stop: asyncio.Event) -> None:
         # Only this process pays for the HTTP stack.
@@ -23,6 +26,7 @@ def control_main(context: ChildContext) -> None:
                 epochs=context.epochs,
                 journal_path=context.journal_path,
                 data_dir=context.data_dir,
+                reload=lambda: os.kill(supervisor, signal.SIGHUP),
             ),
             stop,
         )

@@ -65,6 +65,9 @@ class FakeKeeper:
     async def on_miss(self, name: str) -> bool:
         return False
 
+    def status(self) -> dict[str, str]:
+        return {}
+
 
 def make_engine(active: bytes, catalogs: Mapping[str, Any], _: EngineLike | None) -> EngineLike:
     return FakeEngine(active.decode())

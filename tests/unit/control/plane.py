@@ -21,16 +21,21 @@ from gateway.config import Config
 from gateway.control.app import build_app
 from gateway.control.auth import Authenticator
 from gateway.control.directory import Directory
+from gateway.control.inspector import Inspector
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
 from gateway.control.maskkeys import MaskKeyKeeper
+from gateway.control.policies import Policies
+from gateway.control.rates import Rates
 from gateway.control.revocation import RevocationKeeper
+from gateway.control.saved import SavedFilters
 from gateway.control.service import ControlService
 from gateway.control.trail import Trail
 from gateway.control.web import Services
 from gateway.errors import TokenInvalid
 from gateway.identity.gateway_tokens import GatewayTokens
 from gateway.identity.logout import Logout
+from gateway.ipc.channel import ChannelError
 from gateway.ipc.epochs import POLICY, Epochs
 from gateway.policy.bundle import Bundle
 from gateway.policy.model import Policy
@@ -82,6 +87,24 @@ PEOPLE = {
 }
 
 
+class Told:
+    """The analyzers: answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, Any]] = {"status": {"targets": {"orders": ""}}}
+
+    async def preview(self, request: Any) -> dict[str, Any]:
+        return self.answers["preview"]
+
+    async def tell(self, operation: str, **fields: object) -> dict[str, Any]:
+        if operation not in self.answers:
+            raise ChannelError("nobody is there")
+        return self.answers[operation]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Plane:
     """Everything of the control plane, with a clock that stands still."""
 
@@ -93,6 +116,9 @@ class Plane:
         self.stop = asyncio.Event()
         self.epochs = Epochs.create(directory / "run" / "epochs")
         self.policy = ""
+        self.policy_quorum = 1
+        self.reloads = 0
+        self.analyzers = Told()
         self.activate(POLICY_TEXT)
 
     def append(self, record: bytes) -> bool:
@@ -111,6 +137,10 @@ class Plane:
         self.policy = bundle.digest
         self.epochs.bump(POLICY)
 
+    def reload(self) -> None:
+        """The supervisor's part."""
+        self.reloads += 1
+
     async def start(self) -> None:
         """Open the store and build the application."""
         control = SimpleNamespace(
@@ -119,10 +149,21 @@ class Plane:
             reviewers=("dba-oncall", "other-team"),
             admins=("platform",),
             auditors=("security",),
+            policy_quorum=self.policy_quorum,
         )
         login = SimpleNamespace(client_id=None)
         issuers = (SimpleNamespace(id="corp", login=login),)
-        config = cast("Config", SimpleNamespace(control=control, issuers=issuers))
+        orders = SimpleNamespace(
+            name="orders", host="db", port=5432, database="orders", tls="verify-full", user="pn",
+            allow_superuser=False, roles=SimpleNamespace(read="r", write=None, admin=None),
+        )  # fmt: skip
+        config = cast(
+            "Config",
+            SimpleNamespace(
+                control=control, issuers=issuers, targets={"orders": orders},
+                policies=self.data_dir / "policies",
+            ),
+        )  # fmt: skip
         tokens = GatewayTokens(self.data_dir / "identity" / "tokens.db", self.clock)
         revocations = RevocationKeeper(self.data_dir, self.epochs, self.clock)
         trail = Trail(Recorder(self))
@@ -143,6 +184,11 @@ class Plane:
             keys=keys,
             auth=Authenticator(self.prove, directory, self.clock, revocations.check),
             revocations=revocations,
+            rates=Rates(self.data_dir, self.clock),
+            analyzers=self.analyzers,
+            inspector=Inspector(self.data_dir, self.analyzers, self.clock),
+            policies=Policies(config, self.data_dir, self.clock, self.reload),
+            saved=SavedFilters(self.data_dir / "saved.db"),
             gateway_tokens=tokens,
             verify_logout=_no_logout,
             trail=trail,
@@ -213,7 +259,7 @@ class Plane:
         client = self.http()
         answer = await client.post("/login", data={"token": token, "next": ""})
         assert answer.status_code == 303, answer.text
-        page = (await client.get("/")).text
+        page = (await client.get("/approvals")).text
         return client, page.split('name="csrf" value="')[1].split('"')[0]
 
 
@@ -225,11 +271,16 @@ async def _no_fetch(issuer: object) -> None:
     raise AssertionError("no issuer has discovery here")
 
 
-def run(directory: Path, body: Callable[[Plane], Awaitable[T]]) -> T:
-    """Run `body` with a started plane."""
+def run(
+    directory: Path,
+    body: Callable[[Plane], Awaitable[T]],
+    prepare: Callable[[Plane], None] = lambda _: None,
+) -> T:
+    """Run `body` with a started plane; `prepare` changes it before its start."""
 
     async def main() -> T:
         plane = Plane(directory)
+        prepare(plane)
         await plane.start()
         try:
             return await body(plane)
