@@ -29,6 +29,7 @@ from gateway.identity.local import LocalIssuer
 from gateway.identity.verify import Verifier
 from gateway.ipc import paths
 from gateway.ipc.channel import Channel
+from gateway.ipc.crash_memory import CrashMemory
 from gateway.ipc.epochs import Epochs
 from gateway.policy.bundle import Bundle
 from gateway.policy.model import Policy
@@ -73,6 +74,7 @@ class Control:
         paths.active_policy(self.data).write_bytes(bundle.to_json())
         self.policy_digest = bundle.digest
         Epochs.create(paths.epochs_file(self.data)).close()
+        CrashMemory.create(paths.crash_file(self.data))
         self.config = load_config(self.config_path, {})
         self.issuer = LocalIssuer(self.data, self.config.issuers[0])
         self.process: subprocess.Popen[bytes] | None = None
