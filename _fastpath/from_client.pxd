@@ -1,14 +1,15 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
-from _fastpath.outgoing cimport Outgoing
+from _fastpath.guarding cimport Guarding
 from _fastpath.prepared cimport Portal, Prepared
 from _fastpath.statements cimport Verdict
 
 
-cdef class ClientSide(Outgoing):
+cdef class ClientSide(Guarding):
     cdef int _dispatch(self, uint8_t kind, const uint8_t *data, Py_ssize_t pos,
                        Py_ssize_t end) except -1
     cdef int _query(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
+    cdef int _sent_query(self, Verdict verdict, int64_t statement, int guard) except -1
     cdef int _parse(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int _bind(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int _judge_bind(

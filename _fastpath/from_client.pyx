@@ -8,13 +8,15 @@ from libc.stdint cimport int64_t, uint8_t
 from _fastpath.outgoing cimport (
     ACTION_DECIDE, ACTION_ATTACH, ACTION_JOURNAL, ACTION_REFUSE, ACTION_TERMINATE,
     ACTION_VIOLATION, ACTION_STALE, ACTION_NEXT,
-    Outgoing, bind_values_end, count_at, message, show, string_end, text,
+    bind_values_end, count_at, message, show, string_end, text,
 )
-from _fastpath.relay_state cimport EVENT_BROKEN, now_ns
+from _fastpath.guarding cimport Guarding
+from _fastpath.events cimport EVENT_BROKEN
+from _fastpath.relay_state cimport now_ns
 from _fastpath.replies cimport (
-    MODE_FORWARD, MODE_SKIP, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END, REPLY_DESCRIBE_PORTAL,
-    REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC,
-    Expected,
+    GUARD_NONE, GUARD_WRAPPED, MODE_FORWARD, MODE_SKIP, REPLY_BIND, REPLY_CLOSE,
+    REPLY_COPY_END, REPLY_DESCRIBE_PORTAL, REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE,
+    REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
 from _fastpath.prepared cimport Portal, Prepared
 from _fastpath.statements cimport VERDICT_APPROVE, VERDICT_DENY, VERDICT_LOCAL, Verdict
@@ -29,7 +31,7 @@ cdef bytes PARSE_COMPLETE = b"1\0\0\0\4"
 cdef bytes CLOSE_COMPLETE = b"3\0\0\0\4"
 
 
-cdef class ClientSide(Outgoing):
+cdef class ClientSide(Guarding):
     """One handler per frontend message."""
 
     cdef int _dispatch(self, uint8_t kind, const uint8_t *data, Py_ssize_t pos,
@@ -71,8 +73,7 @@ cdef class ClientSide(Outgoing):
     cdef int _query(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:
         cdef Verdict verdict
         cdef Prepared prepared
-        cdef Expected *entry
-        cdef int action
+        cdef int action, guard
         cdef int64_t statement
         if string_end(data, pos, end) != end - 1:
             return self._violation("Query holds one string that ends in a NUL")
@@ -91,9 +92,14 @@ cdef class ClientSide(Outgoing):
             self.asked_types = self.asked_binds = b""
             self.asked_extended = False
             return action
+        guard = self._guard_query(verdict)
+        if guard < 0:
+            return -2 - guard
         statement = self.write_intent(verdict, data + pos, end - 1 - pos, False, NULL, 0)
         if statement <= 0:
             return ACTION_JOURNAL if statement == 0 else self._unrecorded()
+        if guard == GUARD_WRAPPED:
+            self._inject_query(b"BEGIN")
         if verdict.deallocate is not None and verdict.deallocate in self.statements:
             # The client's name is not the server's.
             prepared = <Prepared>self.statements.pop(verdict.deallocate)
@@ -104,7 +110,15 @@ cdef class ClientSide(Outgoing):
             self._inject(message(c"Q", verdict.substitute + b"\0"))
         else:
             self._forward()
-        entry = self.link.queue.push(REPLY_QUERY, MODE_FORWARD, verdict)
+        self._sent_query(verdict, statement, guard)
+        self.statements.pop(b"", None)
+        self.link.unnamed = None      # a simple query ends the unnamed statement
+        self._started(statement)
+        self._after(verdict)
+        return ACTION_NEXT
+
+    cdef int _sent_query(self, Verdict verdict, int64_t statement, int guard) except -1:
+        cdef Expected *entry = self.link.queue.push(REPLY_QUERY, MODE_FORWARD, verdict)
         entry.statement = statement
         entry.started_ns = now_ns()
         self.link.owed += 1
@@ -112,11 +126,7 @@ cdef class ClientSide(Outgoing):
         self.link.bound = False
         if verdict.copy_in:
             self.link.copy_in_flight += 1
-        self.statements.pop(b"", None)
-        self.link.unnamed = None      # a simple query ends the unnamed statement
-        self._started(statement)
-        self._after(verdict)
-        return ACTION_NEXT
+        return self._sent_statement(entry, verdict, guard)
 
     cdef int _parse(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:
         cdef Py_ssize_t name_end = string_end(data, pos, end)
@@ -366,7 +376,8 @@ cdef class ClientSide(Outgoing):
     cdef int _execute(self, const uint8_t *data, Py_ssize_t pos, Py_ssize_t end) except -1:
         cdef Portal portal
         cdef bytes name
-        cdef int action
+        cdef Expected *entry
+        cdef int action, guard
         if string_end(data, pos, end) != end - 5:
             return self._violation("Execute is malformed")
         name = text(data, pos, end - 5)
@@ -399,8 +410,12 @@ cdef class ClientSide(Outgoing):
                 self._inject(message(c"D", b"P" + name + b"\0"))
                 self.link.queue.push(REPLY_DESCRIBE_PORTAL, MODE_SKIP, portal)
                 portal.describing = True
+        guard = self._guard_of(portal.verdict)
         self._forward()
-        self.link.queue.push(REPLY_EXECUTE, MODE_FORWARD, portal)
+        entry = self.link.queue.push(REPLY_EXECUTE, MODE_FORWARD, portal)
+        self._sent_statement(entry, portal.verdict, guard)
+        if guard != GUARD_NONE:
+            self._flush_server()
         self.link.sync_pending = True
         if portal.verdict.copy_in:
             self.link.copy_in_flight += 1
@@ -455,4 +470,6 @@ cdef class ClientSide(Outgoing):
         if kind != c"d":
             self.link.queue.push(REPLY_COPY_END, MODE_FORWARD, None)
             self.link.copy_end_sent = self.link.copy_in
+            if self.link.guarding:
+                self._flush_server()  # its tag is waited for
         return ACTION_NEXT

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t
 
 from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, Run
 from _fastpath.framing cimport frame_next, frame_run
-from _fastpath.relay_state cimport EVENT_BACKLOG, EVENT_BROKEN, EVENT_IDLE
+from _fastpath.events cimport EVENT_BACKLOG, EVENT_BROKEN, EVENT_IDLE
 from _fastpath.replies cimport (
     MODE_FORWARD, REPLY_BIND, REPLY_CLOSE, REPLY_COPY_END, REPLY_DESCRIBE_PORTAL,
     REPLY_DESCRIBE_STATEMENT, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
@@ -54,7 +54,11 @@ cdef class ServerSide(Settling):
         if self.events & EVENT_BROKEN:
             # What was judged before the breach may leave; nothing of it is unmasked.
             end = size
-        if self.held_back and self.link.queue.count < BACKLOG_RESUME:
+        if self.link.guarding:
+            self.link.guarding = self._is_guarding()
+        if self.held_back and self.link.queue.count < BACKLOG_RESUME and not self.link.held and (
+            not self.link.guarding or self.link.copy_in
+        ):
             self.events |= EVENT_BACKLOG
         if end < size:
             self.link.carry = PyBytes_FromStringAndSize(<char *>self._data + end, size - end)
@@ -93,7 +97,9 @@ cdef class ServerSide(Settling):
         while pos < size and not self.events & EVENT_BROKEN:
             if self.link.passing:
                 wanted = self.link.passing if self.link.passing < size - pos else size - pos
-                if self.link.passing_kept:
+                if self.muted:
+                    self.row_mask = None
+                elif self.link.passing_kept:
                     self._keep(pos, pos + wanted)
                 elif self.row_mask is not None:
                     self._feed_row(pos, pos + wanted)
@@ -143,11 +149,13 @@ cdef class ServerSide(Settling):
             # A row that a few reads complete is cheaper to mask as a whole.
             if not head.has_plan or (plan is not None and size < ROW_STREAMED_MIN):
                 return 0
-            head.rows += 1
         elif kind != c"d" or not self.copying:
             return 0
+        head.rows += 1
         head.bytes += size
         self.link.passing = size
+        if self.limits is not None and self._is_over(head):
+            return 1
         self.row_mask = RowStream(plan, size) if plan is not None else None
         self.link.passing_kept = plan is None if kind == c"D" else self.copy_mask is None
         if self.link.passing_kept:
@@ -185,6 +193,8 @@ cdef class ServerSide(Settling):
             return size
         head.rows += run.count
         head.bytes += run.end - pos
+        if self.muted or (self.limits is not None and self._is_over(head)):
+            return run.end
         if plan is None:
             self._keep(pos, run.end)
             return run.end
@@ -227,6 +237,8 @@ cdef class ServerSide(Settling):
             return self._keep(start, end) if self.pin is not None else 0
         if kind == c"S":
             if self.status_observer(self._payload(start, end)):
+                if self.muted:
+                    self.to_client.append(self._data + start, end - start)
                 self._keep(start, end)
             return 0
         if kind == c"d" or kind == c"c":
@@ -242,7 +254,13 @@ cdef class ServerSide(Settling):
         if not self.copying:
             return self._broken("the server sent COPY data outside a COPY")
         if kind == c"d":
+            head.rows += 1
             head.bytes += end - start
+            if self.limits is not None:
+                self._is_over(head)
+        if self.muted:
+            self.copying = kind == c"d"
+            return 0
         if self.copy_mask is None:
             self.copying = kind == c"d"
             return self._keep(start, end)
@@ -321,6 +339,8 @@ cdef class ServerSide(Settling):
             if head.kind == REPLY_EXECUTE:
                 self.link.sync_pending = not self._has_sync()
             return self._keep(start, end)
+        if self._data[start + HEADER_SIZE] == 1:
+            head.rows -= 1            # the trailer of a binary COPY is a message like a row's
         self._plan_copy(
             verdict, head.index if head.kind == REPLY_QUERY else 0, start, end
         )

@@ -12,6 +12,9 @@ cdef class ServerLink:
     cdef bint sync_pending            # extended messages sent since the last Sync
     cdef bint bound                   # ... among them a Bind: something may have run
     cdef bint failed                  # the server discards until a Sync that was not sent yet
+    cdef bint guarding                # nothing may follow before what is guarded is settled
+    cdef public bint held             # ... nor before the gateway's own cancel is through
+    cdef bint changed                 # this transaction may have changed something
     cdef readonly bint copy_in        # CopyInResponse came, its end did not
     cdef bint copy_end_sent
     cdef int copy_in_flight           # COPY FROM STDIN statements sent and unanswered

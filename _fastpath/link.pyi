@@ -5,6 +5,7 @@ class ServerLink:
     principal: Hashable | None
     setup: bytes | None
     transaction: int
+    held: bool
     owed: int
     copy_in: bool
     def __init__(self) -> None: ...

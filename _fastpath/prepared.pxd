@@ -31,6 +31,7 @@ cdef class Portal:
     cdef bint describing              # an injected Describe is on its way
     cdef bint finished                # its result record is written
     cdef bint described_to_client
+    cdef int over                     # the `OverLimit` it exceeded
     cdef int64_t statement
     cdef int64_t started_ns
     cdef int64_t rows

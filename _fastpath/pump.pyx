@@ -9,7 +9,7 @@ from _fastpath.commit cimport CommitMark
 from _fastpath.outgoing cimport ACTION_IDLE
 from _fastpath.link cimport ServerLink
 from _fastpath.plainsocket cimport Receiver, write_to
-from _fastpath.relay_state cimport EVENT_IDLE
+from _fastpath.events cimport EVENT_IDLE
 
 
 cdef class PoolGate:

@@ -6,6 +6,7 @@ One call per read and one write per read in each direction; no I/O happens here.
 """
 from libc.stdint cimport int64_t, uint8_t
 
+from _fastpath.bounds cimport OVER_TIME, StatementLimits
 from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, frame_next
 from _fastpath.from_client cimport ClientSide
 from _fastpath.outgoing cimport ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT
@@ -14,6 +15,7 @@ from _fastpath.replies cimport (
     MODE_REPLACE, MODE_SKIP, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
 from _fastpath.prepared cimport Portal
+from _fastpath.relay_state cimport now_ns
 from _fastpath.statements cimport Verdict, VerdictCache
 from _fastpath.wire cimport HEADER_SIZE, load_be32
 
@@ -46,7 +48,10 @@ cdef inline bint is_bare(uint8_t kind) noexcept nogil:
 cdef class Relay(ClientSide):
     """One session: its client's byte stream in, and the server's back."""
 
-    def use_cache(self, VerdictCache cache not None, bint filters_errors, int64_t revocation):
+    def use_cache(
+        self, VerdictCache cache not None, bint filters_errors, int64_t revocation,
+        StatementLimits limits=None
+    ):
         """Decide from `cache` from now on; the identity was checked at generation `revocation`.
 
         Prepared statements are decided again when they are bound next.
@@ -54,6 +59,7 @@ cdef class Relay(ClientSide):
         self.cache = cache
         self.filters_errors = filters_errors
         self.revocation_seen = revocation
+        self.limits = limits
         self.given = None
         self.granted = False
 
@@ -107,7 +113,9 @@ cdef class Relay(ClientSide):
         size = len(self.input)
         self.held_back = False
         while True:
-            if self.link is not None and self.link.queue.count > BACKLOG_MAX:
+            if self.link is not None and (
+                self.link.queue.count > BACKLOG_MAX or self._must_wait(data, size)
+            ):
                 self.held_back = True
                 return ACTION_BACKLOG
             status = frame_next(data, size, self.pos, FRAME_SIZE_MAX, &frame)
@@ -180,6 +188,8 @@ cdef class Relay(ClientSide):
         cdef ServerLink link = self.link
         self.link = None
         self.cursors.clear()
+        self.muted = self.over_time = False
+        self.held_tag = None
         if self.pin is not None and link is not None:
             link.dirty = True
             self.pin = None
@@ -238,6 +248,40 @@ cdef class Relay(ClientSide):
             elif entry.kind == REPLY_EXECUTE:
                 self.finish_portal(<Portal>entry.subject, b"lost", NULL, 0, NULL)
         self.link.queue.clear()
+
+    def out_of_time(self):
+        """Whether what runs at the server has run for too long; it is to be cancelled then.
+
+        True once per statement: the server's error to the cancel is to say why. Where limits are
+        only recorded the statement's record says so and False is returned.
+        """
+        cdef Expected *entry = NULL
+        cdef Py_ssize_t index
+        cdef int64_t since
+        if self.limits is None or self.limits.max_ns < 0 or self.link is None:
+            return False
+        for index in range(self.link.queue.count):
+            entry = self.link.queue.at(index)
+            if entry.started_ns:
+                break
+        else:
+            return False
+        # In a pipeline it waits for those before it, whose time is not its own.
+        since = entry.started_ns if entry.started_ns > self.settled_ns else self.settled_ns
+        if entry.over or self.over_time or now_ns() - since < self.limits.max_ns:
+            return False
+        if self.limits.enforced:
+            self.over_time = True
+            return True
+        entry.over = OVER_TIME
+        if entry.kind == REPLY_EXECUTE:
+            (<Portal>entry.subject).over = OVER_TIME
+        return False
+
+    def forget_time(self):
+        """The cancel after `out_of_time` is through; the answer to it may still be on its way."""
+        if self.link is None or self.link.queue.count == 0:
+            self.over_time = False
 
     @property
     def can_release(self):

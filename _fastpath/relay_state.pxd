@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t
 
+from _fastpath.bounds cimport StatementLimits
 from _fastpath.counts cimport Counts
 from _fastpath.datarow cimport MaskPlan
 from _fastpath.journal cimport Journal
@@ -7,15 +8,6 @@ from _fastpath.link cimport ServerLink
 from _fastpath.outbuf cimport OutBuf
 from _fastpath.prepared cimport Portal, Prepared
 from _fastpath.statements cimport Verdict, VerdictCache
-
-
-cdef enum RelayEvent:
-    EVENT_IDLE = 1            # the server connection may go back to the pool
-    EVENT_DDL = 2             # a statement that changes the catalog is committed
-    EVENT_FINISHED = 4        # a watched statement ended: see `finished`
-    EVENT_BACKLOG = 8         # input held back for the reply queue may go on
-    EVENT_BROKEN = 16         # the server stream cannot be trusted: see `fault`
-    EVENT_ERROR_ASYNC = 32    # an error came with nothing outstanding: the server is leaving
 
 
 cdef class RelayState:
@@ -40,6 +32,10 @@ cdef class RelayState:
     cdef object status_observer        # payload of ParameterStatus -> forward it?
     cdef public int events
     cdef public object fault
+    cdef readonly StatementLimits limits   # None: nothing is limited
+    cdef readonly int over            # the `OverLimit` that EVENT_OVER is about
+    cdef bytes over_member            # of the next result record
+    cdef int64_t settled_ns           # when a statement ended last
     cdef readonly int64_t statement_count
     cdef dict statements, portals      # of the client, by name
     cdef dict cursors                  # open on the server, as its answers tell: name -> Cursor

@@ -1,6 +1,7 @@
 from collections.abc import Hashable
 from typing import Any
 
+from _fastpath.bounds import StatementLimits
 from _fastpath.link import ServerLink
 from _fastpath.statements import VerdictCache
 
@@ -11,6 +12,8 @@ class RelayState:
     setup: bytes
     events: int
     fault: Any
+    limits: StatementLimits | None
+    over: int
     statement_count: int
     pin: bytes | None
     watched: dict[int, object]

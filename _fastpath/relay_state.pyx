@@ -6,6 +6,7 @@ ring itself from fragments that were serialised once, per session and per decisi
 from libc.stdint cimport int64_t, uint8_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
+from _fastpath.events cimport EVENT_BROKEN, EVENT_FINISHED
 from _fastpath.wire cimport load_be16, load_be32
 
 
@@ -132,7 +133,10 @@ cdef class RelayState:
         if statement == 0:
             return 0
         cdef Journal journal = self.journal
-        cdef int64_t duration_ns = now_ns() - started_ns
+        self.settled_ns = now_ns()
+        cdef int64_t duration_ns = self.settled_ns - started_ns
+        cdef bytes over = self.over_member
+        self.over_member = None
         self.counts.took(duration_ns)
         if journal.begin(len(self.result_prefix) + RESULT_SIZE_MAX) != 0:
             # The room is kept by write_intent, so this is a bug or a broken consumer.
@@ -151,7 +155,9 @@ cdef class RelayState:
             put(journal, b',"tag":"')
             journal.put_json_text(tag, tag_size if tag_size < 32 else 32)
             put(journal, b'"')
-        if sqlstate != NULL:
+        if over is not None:
+            put(journal, over)        # error and SQLSTATE are what the client got
+        elif sqlstate != NULL:
             put(journal, b',"sqlstate":"')
             journal.put_json_text(sqlstate, 5)
             put(journal, b'"')
@@ -175,6 +181,8 @@ cdef class RelayState:
         if portal.finished:
             return 0
         portal.finished = True
+        if portal.over and self.limits is not None:
+            self.over_member = <bytes>self.limits.members[portal.over]
         return self.write_result(
             portal.statement, outcome, tag, tag_size, sqlstate,
             portal.rows, portal.bytes, portal.started_ns

@@ -19,6 +19,13 @@ cdef enum ReplyMode:
     MODE_FORWARD = 0
     MODE_SKIP                 # answer to an injected message: consumed here
     MODE_REPLACE              # answer to a message in place of a refused one: our error goes out
+    MODE_FINISH               # the gateway's COMMIT or ROLLBACK behind a guarded Query
+
+
+cdef enum Guard:
+    GUARD_NONE = 0
+    GUARD_WAIT                # nothing is sent behind it before its answer is settled
+    GUARD_WRAPPED             # ... and the gateway's BEGIN stands before it
 
 
 cdef struct Expected:
@@ -26,11 +33,14 @@ cdef struct Expected:
     uint8_t mode
     uint8_t failed            # an ErrorResponse came for this Query
     uint8_t has_plan          # `plan` of the relay belongs to this entry's current result
+    uint8_t guard             # a `Guard`
+    uint8_t over              # the `OverLimit` it exceeded
     int index                 # statement within a simple-query string
     int64_t statement         # number of the audit intent, 0 when there is none
     int64_t started_ns
     int64_t rows
     int64_t bytes
+    int64_t affected          # rows changed, by the tags so far
     PyObject *subject         # owned: Prepared, Portal, Verdict, or bytes of an answer
 
 

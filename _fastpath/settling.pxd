@@ -1,12 +1,12 @@
 from libc.stdint cimport uint8_t
 
-from _fastpath.relay_state cimport RelayState
+from _fastpath.limiting cimport Limiting
 from _fastpath.replies cimport Expected
 from _fastpath.prepared cimport Cursor, Portal
 from _fastpath.statements cimport Verdict
 
 
-cdef class Settling(RelayState):
+cdef class Settling(Limiting):
     cdef const uint8_t *_data         # the read being handled; valid within from_server only
     cdef Py_ssize_t _kept_from        # start of the verbatim span that goes to the client
     cdef Py_ssize_t _kept_to
@@ -15,11 +15,16 @@ cdef class Settling(RelayState):
     cdef bint held_back               # the client's input waits for the reply queue
 
     cdef int _keep(self, Py_ssize_t start, Py_ssize_t end) except -1
-    cdef int _flush_kept(self) except -1
     cdef int _broken(self, object why) except -1
     cdef int _simple_reply(self, int expected, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int _complete(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int _complete_execute(
+        self, Expected *head, uint8_t kind, Py_ssize_t start, Py_ssize_t end, Py_ssize_t tag_size
+    ) except -1
     cdef int _error(self, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int _finish_failed(
+        self, Expected *head, Py_ssize_t start, Py_ssize_t end, const uint8_t *sqlstate
+    ) except -1
     cdef int _discard_to_sync(self) except -1
     cdef int _drop_failed(self, Expected *entry, const uint8_t *sqlstate) except -1
     cdef bint _is_open_behind_sync(self) noexcept

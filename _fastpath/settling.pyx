@@ -7,12 +7,12 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
-from _fastpath.relay_state cimport (
-    EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC, RelayState,
-)
+from _fastpath.bounds cimport OVER_UNCOUNTED
+from _fastpath.events cimport EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC
+from _fastpath.limiting cimport Limiting
 from _fastpath.replies cimport (
-    MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND, REPLY_COPY_END, REPLY_EXECUTE,
-    REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
+    GUARD_WRAPPED, MODE_FINISH, MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND,
+    REPLY_COPY_END, REPLY_EXECUTE, REPLY_LOCAL, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
 )
 from _fastpath.link cimport SETUP_UNKNOWN
 from _fastpath.prepared cimport Cursor, Portal, Prepared
@@ -28,7 +28,7 @@ cdef enum:
     NAME_BYTES_MAX = 63               # longer names of portals and cursors are one on the server
 
 
-cdef class Settling(RelayState):
+cdef class Settling(Limiting):
     """Base of `ServerSide`: the bookkeeping of answers, and the bytes that go to the client."""
 
     cdef int _simple_reply(self, int expected, Py_ssize_t start, Py_ssize_t end) except -1:
@@ -52,7 +52,6 @@ cdef class Settling(RelayState):
     cdef int _complete(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
         """CommandComplete, EmptyQueryResponse or PortalSuspended."""
         cdef Expected *head = self.link.queue.head()
-        cdef Portal portal
         cdef Verdict verdict
         cdef Py_ssize_t tag_size = end - start - HEADER_SIZE - 1
         if head == NULL or (head.kind != REPLY_EXECUTE and head.kind != REPLY_QUERY):
@@ -60,23 +59,8 @@ cdef class Settling(RelayState):
         if kind != c"C" or tag_size < 0:
             tag_size = 0
         if head.kind == REPLY_EXECUTE:
-            portal = <Portal>head.subject
-            portal.rows += head.rows
-            portal.bytes += head.bytes
-            verdict = portal.verdict
-            self._keep(start, end)
-            if kind != c"s":
-                self._settle_cursor(verdict, 0)
-                self._settle_settings(verdict, 0, self._data + start + HEADER_SIZE, tag_size)
-                self.ddl_done = self.ddl_done or verdict.ddl
-                self.finish_portal(
-                    portal, b"ok", self._data + start + HEADER_SIZE, tag_size, NULL
-                )
-            if verdict.copy_in:
-                self.link.copy_in_flight -= 1
-                self._end_copy()
-            return self._pop()
-        if head.mode == MODE_SKIP:
+            return self._complete_execute(head, kind, start, end, tag_size)
+        if head.mode == MODE_SKIP or head.mode == MODE_FINISH:
             return 0
         if head.mode == MODE_REPLACE:
             return self._broken("the server accepted what the gateway made it refuse")
@@ -86,12 +70,47 @@ cdef class Settling(RelayState):
         head.index += 1
         self.ddl_done = self.ddl_done or verdict.ddl
         head.has_plan = False
-        self._keep(start, end)
+        if self.limits is not None and verdict.affects:
+            self._affects_too_much(head, self._data + start + HEADER_SIZE, tag_size)
+        if head.guard == GUARD_WRAPPED and head.index >= verdict.count and not self.muted:
+            # As the server does: no word of success before the commit.
+            self._flush_kept()
+            self.held_tag = PyBytes_FromStringAndSize(<char *>self._data + start, end - start)
+        else:
+            self._keep(start, end)
         self._end_copy()
         if head.statement and not head.failed:
             # A string of several statements is one record: the tag is the last one's.
             self._note_tag(self._data + start + HEADER_SIZE, tag_size)
         return 0
+
+    cdef int _complete_execute(
+        self, Expected *head, uint8_t kind, Py_ssize_t start, Py_ssize_t end, Py_ssize_t tag_size
+    ) except -1:
+        cdef Portal portal = <Portal>head.subject
+        cdef Verdict verdict = portal.verdict
+        portal.rows += head.rows
+        portal.bytes += head.bytes
+        if self.limits is not None and verdict.affects:
+            if kind == c"s":
+                # The write is done and its tag still to come: it could be committed unseen.
+                if self.limits.max_affected >= 0:
+                    self._over(head, OVER_UNCOUNTED)
+            else:
+                self._affects_too_much(head, self._data + start + HEADER_SIZE, tag_size)
+        self._keep(start, end)
+        if kind != c"s" or self.muted:
+            self._settle_cursor(verdict, 0)
+            self._settle_settings(verdict, 0, self._data + start + HEADER_SIZE, tag_size)
+            self.ddl_done = self.ddl_done or verdict.ddl
+            self.finish_portal(
+                portal, b"error" if self.muted else b"ok",
+                self._data + start + HEADER_SIZE, tag_size, NULL
+            )
+        if verdict.copy_in:
+            self.link.copy_in_flight -= 1
+            self._end_copy()
+        return self._pop()
 
     cdef void _end_copy(self) noexcept:
         self.link.copy_in = False
@@ -117,10 +136,15 @@ cdef class Settling(RelayState):
             return 0
         if self.settings_open:
             self._end_settings(False)
+        if head.mode == MODE_FINISH:
+            return self._finish_failed(head, start, end, sqlstate if known else NULL)
         if head.mode == MODE_REPLACE:
-            self._flush_kept()
-            answer = <bytes>head.subject
-            self.to_client.append(<const uint8_t *><char *>answer, len(answer))
+            if not self.muted:
+                self._flush_kept()
+                answer = <bytes>head.subject
+                self.to_client.append(<const uint8_t *><char *>answer, len(answer))
+        elif self._fail_by_time(head, sqlstate if known else NULL):
+            pass
         elif head.mode == MODE_SKIP and head.kind == REPLY_QUERY:
             # An injected setup that fails leaves a session on a server in an unknown state.
             return self._broken("the server refused the session's settings")
@@ -132,6 +156,7 @@ cdef class Settling(RelayState):
             self._end_copy()
             self._tag_size = 0
             if head.mode == MODE_FORWARD and head.statement:
+                self._name_over(head.over)
                 self.write_result(
                     head.statement, b"error", NULL, 0, sqlstate if known else NULL,
                     head.rows, head.bytes, head.started_ns
@@ -146,6 +171,20 @@ cdef class Settling(RelayState):
         self._drop_failed(head, sqlstate if known else NULL)
         self.link.queue.pop()
         return self._discard_to_sync()
+
+    cdef int _finish_failed(
+        self, Expected *head, Py_ssize_t start, Py_ssize_t end, const uint8_t *sqlstate
+    ) except -1:
+        """The gateway's COMMIT failed, and with it the statement; or a ROLLBACK, as it should."""
+        if not head.failed:
+            self._emit_error(start, end)
+            head.failed = True
+            self.write_result(
+                head.statement, b"error", NULL, 0, sqlstate, head.rows, head.bytes,
+                head.started_ns
+            )
+            head.statement = 0
+        return 0
 
     cdef int _discard_to_sync(self) except -1:
         """The server reads on to the next Sync: what lies before it is never answered."""
@@ -210,20 +249,32 @@ cdef class Settling(RelayState):
             return self._broken("the server sent a malformed ReadyForQuery")
         self.link.transaction = self._data[end - 1]
         self.link.owed -= 1
-        if head.kind == REPLY_QUERY and head.statement:
-            self.write_result(
-                head.statement, b"ok", self._tag, self._tag_size, NULL, head.rows, head.bytes,
-                head.started_ns
-            )
-            self._tag_size = 0
         if head.mode == MODE_FORWARD and head.kind == REPLY_QUERY:
             if (<Verdict>head.subject).copy_in:
                 self.link.copy_in_flight -= 1
+        if head.mode == MODE_FORWARD and self._close_guarded(head):
+            return self._pop()
+        if head.mode == MODE_FINISH:
+            if head.failed:
+                self._end_settings(False)
+            self._finish(head, self._tag, self._tag_size)
+            self._tag_size = 0
+        elif head.kind == REPLY_QUERY and head.statement:
+            self._name_over(head.over)
+            self.write_result(
+                head.statement, b"error" if self.muted else b"ok", self._tag, self._tag_size,
+                NULL, head.rows, head.bytes, head.started_ns
+            )
+            self._tag_size = 0
         if head.mode != MODE_SKIP:
+            self.muted = False
             self._keep(start, end)
         self._pop()
         if self.link.transaction == c"I":
             self._end_settings(True)
+            self.link.changed = False
+        if self.over_time and self.link.queue.count == 0 and not self.link.held:
+            self.over_time = False    # the statement ended before the cancel came
         if self.link.transaction == c"I" and self.ddl_done:
             self.ddl_done = False
             self.events |= EVENT_DDL
@@ -344,7 +395,7 @@ cdef class Settling(RelayState):
         """Emit the gateway's own answers that are next in line."""
         cdef Expected *head = self.link.queue.head()
         while head != NULL and (head.kind == REPLY_LOCAL or head.kind == REPLY_COPY_END):
-            if head.kind == REPLY_LOCAL:
+            if head.kind == REPLY_LOCAL and not self.muted:
                 self._flush_kept()
                 answer = <bytes>head.subject
                 self.to_client.append(<const uint8_t *><char *>answer, len(answer))
@@ -364,12 +415,16 @@ cdef class Settling(RelayState):
 
     cdef int _emit_filtered(self, uint8_t kind, Py_ssize_t start, Py_ssize_t end) except -1:
         """An error or notice may repeat a value: fixed text per SQLSTATE goes out instead."""
+        if self.muted:
+            return 0
         cdef bytes filtered = self.error_filter(kind, self._payload(start, end))
         self._flush_kept()
         return self.to_client.append(<const uint8_t *><char *>filtered, len(filtered))
 
     cdef int _keep(self, Py_ssize_t start, Py_ssize_t end) except -1:
         """Let `data[start:end]` go to the client as it is."""
+        if self.muted:
+            return 0
         if self._kept_to != start or self._kept_from == self._kept_to:
             self._flush_kept()
             self._kept_from = start

@@ -12,16 +12,11 @@ cdef enum VerdictAction:
 
 
 cdef enum CursorUse:           # of a SQL statement, beside the name of a cursor
-    CURSOR_DECLARE = 1
-    CURSOR_FETCH
-    CURSOR_CLOSE
+    CURSOR_DECLARE = 1, CURSOR_FETCH, CURSOR_CLOSE
 
 
 cdef enum SettingUse:          # of a SQL statement, beside a name and the query that says it again
-    SETTING_SET = 1
-    SETTING_RESET
-    SETTING_RESET_ALL
-    SETTING_SAVEPOINT
+    SETTING_SET = 1, SETTING_RESET, SETTING_RESET_ALL, SETTING_SAVEPOINT
 
 
 cdef class Verdict:
@@ -31,11 +26,9 @@ cdef class Verdict:
     cdef readonly bytes substitute
     cdef readonly bytes pin           # reason, or None
     cdef readonly bytes deallocate    # b"name", b"*" or None
-    cdef readonly bint copy_in
-    cdef readonly bint copy_out
-    cdef readonly bint ddl
-    cdef readonly bint resets_role
-    cdef readonly bint resets_settings
+    cdef readonly bint copy_in, copy_out, ddl, resets_role, resets_settings
+    cdef readonly bint affects, changes, returns_rows   # its tag counts rows that it changes
+    cdef readonly int count           # statements in the string
     cdef readonly bint once           # depends on session state: asked for anew each time
     cdef tuple cursors                # per statement (CursorUse, name) or None; None without any
     cdef tuple settings               # per statement (SettingUse, name, query) or None; as above
@@ -54,11 +47,8 @@ cdef class VerdictCache:
     cdef dict names                   # text and types -> name on the servers
     cdef readonly object planner      # (payload, formats | None, Verdict, index) -> MaskPlan | None
     cdef readonly bint has_masks
-    cdef readonly int64_t policy_generation
-    cdef readonly int64_t catalog_generation
-    cdef readonly int64_t hits_exact
-    cdef readonly int64_t hits_fingerprint
-    cdef readonly int64_t misses
+    cdef readonly int64_t policy_generation, catalog_generation
+    cdef readonly int64_t hits_exact, hits_fingerprint, misses
     cdef OutBuf scratch
 
     cdef Verdict find(

@@ -15,6 +15,10 @@ class Verdict:
     ddl: bool
     resets_role: bool
     resets_settings: bool
+    affects: bool
+    changes: bool
+    returns_rows: bool
+    count: int
     once: bool
     def __init__(
         self,
@@ -30,6 +34,10 @@ class Verdict:
         ddl: bool = False,
         resets_role: bool = False,
         resets_settings: bool = False,
+        affects: bool = False,
+        changes: bool = False,
+        returns_rows: bool = True,
+        count: int = 1,
         once: bool = False,
         cursors: tuple[tuple[int, bytes] | None, ...] | None = None,
         settings: tuple[tuple[int, str, bytes] | None, ...] | None = None,

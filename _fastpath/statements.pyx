@@ -38,6 +38,10 @@ cdef class Verdict:
         bint ddl=False,
         bint resets_role=False,
         bint resets_settings=False,
+        bint affects=False,
+        bint changes=False,
+        bint returns_rows=True,
+        int count=1,
         bint once=False,
         tuple cursors=None,
         tuple settings=None,
@@ -57,6 +61,10 @@ cdef class Verdict:
         self.ddl = ddl
         self.resets_role = resets_role
         self.resets_settings = resets_settings
+        self.affects = affects
+        self.changes = changes
+        self.returns_rows = returns_rows
+        self.count = count
         self.once = once
         self.cursors = cursors
         self.settings = settings

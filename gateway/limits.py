@@ -124,6 +124,11 @@ COMMENT_BYTES_MAX: Final = 2_000
 HTTP_BODY_BYTES_MAX: Final = 1 << 20
 HTTP_PAGE_ITEMS_MAX: Final = 500
 
+# Limits of policies.
+LIMIT_WINDOW_S_MIN: Final = 1.0
+LIMIT_WINDOW_S_MAX: Final = 31 * 86_400.0
+LIMIT_POLL_S: Final = 0.05  # how late a statement that runs too long is cancelled, at most
+
 # Files.
 CONFIG_BYTES_MAX: Final = 1 << 20
 TARGETS_MAX: Final = 1_000

@@ -108,6 +108,19 @@ STATEMENTS = _counter(
     "statements", "Decided statements by action.", action=("allow", "deny", "approve", "local")
 )
 REFUSALS = _counter("refusals", "Errors of the gateway's own by id.", id=tuple(ERRORS))
+LIMITS_EXCEEDED = _counter(
+    "limits_exceeded",
+    "Limits of policies that a statement or login exceeded, in shadow mode too.",
+    limit=(
+        "rows",
+        "bytes",
+        "affected_rows",
+        "time",
+        "estimated_cost",
+        "statements",
+        "sessions",
+    ),
+)
 DECISION_CACHE = _counter(
     "decision_cache", "Look-ups of the decision cache.", result=("text", "fingerprint", "miss")
 )

@@ -63,7 +63,9 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     ),
     "statement.intent": (_STATEMENT, "A statement is about to be forwarded."),
     "statement.result": (
-        WHERE | ERROR | _names("stmt outcome tag rows bytes duration_us wait_us result_sha256"),
+        WHERE
+        | ERROR
+        | _names("stmt outcome tag rows bytes duration_us wait_us result_sha256 limit rule shadow"),
         "How an intent ended: ok, error, skipped, cancelled, lost or unknown.",
     ),
     "statement.refused": (_STATEMENT | ERROR, "A statement was not forwarded."),

@@ -1,7 +1,6 @@
 """References inside one bundle: names that must exist, ids that must be unique, doubtful rules.
 
-What can silently do nothing is reported here: a group nobody is in, a rule for an unknown target,
-limits that this version shows and does not enforce.
+What can silently do nothing is reported here: a group nobody is in, a rule for an unknown target.
 """
 
 from __future__ import annotations
@@ -156,9 +155,6 @@ class _Checker:
             if not reached:
                 message = "no grant reaches the groups of this guard; it holds nothing"
                 self.warnings.append(self._at("guards", index, (), message))
-        for index, _ in enumerate(self._policy.limits):
-            message = "limits are shown by SHOW postern.limits; this version does not enforce them"
-            self.warnings.append(self._at("limits", index, (), message))
         if "recording" in self._policy.model_fields_set:
             message = "recording is not acted on by this version"
             self.warnings.append(self._at("recording", "", (), message))

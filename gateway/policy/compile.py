@@ -16,8 +16,10 @@ from typing import Final
 import orjson
 
 from gateway.errors import Problem
+from gateway.policy.bounds import Bounds
 from gateway.policy.bundle import Bundle
 from gateway.policy.kept import Kept, KeptMask
+from gateway.policy.limitmodel import Limit
 from gateway.policy.masking import (
     Bindings,
     Exposure,
@@ -26,7 +28,7 @@ from gateway.policy.masking import (
     fit_column,
     names_by_relation,
 )
-from gateway.policy.model import Deny, Grant, Guard, Limit, Mask, Scope
+from gateway.policy.model import Deny, Grant, Guard, Mask, Scope
 from gateway.policy.names import (
     LEVEL_EFFECTS,
     ColumnName,
@@ -92,13 +94,13 @@ class TargetPolicy:
             for rule in policy.guards
             if self._concerns(rule, parties)
         )
-        limits = tuple(rule.id for rule in policy.limits if self._concerns(rule, parties))
+        limits = [rule for rule in policy.limits if self._concerns(rule, parties)]
         active = self._masks(parties)
         masked, specs = Masking(self.catalog, self.bindings, active).build(self.exposures)
         rules = [[rule.id for rule in of_kind] for of_kind in (denies, guards)]
         held = [[[rule.id, rule.level, *rule.effects] for rule in of_one] for of_one in held_by]
         profile = Profile(
-            key=self._key(level, [held, *rules, limits], active),
+            key=self._key(level, [held, *rules, [rule.id for rule in limits]], active),
             target=self.target,
             level=level,
             masks=specs,
@@ -107,6 +109,7 @@ class TargetPolicy:
             policy_digest=self.bundle.digest,
             catalog_version=self.catalog.version,
             relations=frozenset(self.catalog.by_oid) if masked else frozenset(),
+            bounds=Bounds.strictest(limits, enforced=policy.mode == "enforce"),
         )
         return Rights(
             target=self.target,
@@ -117,7 +120,6 @@ class TargetPolicy:
             actor_grants=held_by[1] if len(held_by) > 1 else None,
             denies=denies,
             guards=guards,
-            limits=limits,
             masked=masked,
             masked_names=names_by_relation(self.catalog, masked),
             column_names={ref: self.catalog.column_name(ref) for ref in masked},

@@ -23,6 +23,7 @@ from gateway.policy.decision import (
     error_to_wire,
 )
 from gateway.policy.hidden import sees
+from gateway.policy.measured import check_measured, is_counted, is_plannable
 from gateway.policy.model import Condition
 from gateway.policy.names import ADMIN_EFFECTS, READ_EFFECTS, UNKNOWN
 from gateway.policy.refusals import Namer
@@ -65,6 +66,9 @@ def decide(
     namer = Namer(tuple(search_path))
     if len(facts) > 1:
         _check_mixed_transaction(rights, facts, found)
+    for error, rule in check_measured(rights.profile.bounds, facts):
+        found.errors.append(error)
+        found.rules[rule] = None
     for statement in facts:
         _statement(rights, statement, namer, found)
     _settle_cache(facts, found)
@@ -115,6 +119,8 @@ def _statement(rights: Rights, statement: StatementFacts, namer: Namer, found: _
             txn=statement.txn,
             pin=statement.pin,
             ddl=statement.ddl,
+            affects=is_counted(statement),
+            plannable=is_plannable(statement),
             resets_settings=statement.resets_settings,
             deallocate=statement.deallocate,
             cursor=statement.cursor,

@@ -118,6 +118,8 @@ class StatementPlan:
     txn: str = ""
     pin: str = ""
     ddl: bool = False
+    affects: bool = False  # its command tag counts the rows it changed
+    plannable: bool = False  # EXPLAIN in front of it gives an estimate
     resets_settings: bool = False
     deallocate: str | None = None
     setting: tuple[str, str | None] | None = None  # as of `StatementFacts`
@@ -134,6 +136,8 @@ class StatementPlan:
             "txn": self.txn,
             "pin": self.pin,
             "ddl": self.ddl,
+            "affects": self.affects,
+            "plannable": self.plannable,
             "resets_settings": self.resets_settings,
             "deallocate": self.deallocate,
             "cursor": self.cursor,
@@ -153,6 +157,8 @@ class StatementPlan:
             txn=wire["txn"],
             pin=wire["pin"],
             ddl=wire["ddl"],
+            affects=wire["affects"],
+            plannable=wire["plannable"],
             resets_settings=wire["resets_settings"],
             deallocate=wire["deallocate"],
             cursor=wire["cursor"],

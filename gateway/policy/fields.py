@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     StrictInt,
@@ -106,3 +108,9 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "description": "number and unit: 64KiB, 8MiB"}),
 ]
 Count = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -83,8 +83,8 @@ def _show(
         }
     if name == "masks":
         return _masks(catalog, rights)
-    limits = [limit for limit in bundle.policy.limits if limit.id in rights.limits]
-    return [limit.model_dump(mode="json", exclude_unset=True, exclude={"to"}) for limit in limits]
+    bounds = rights.profile.bounds
+    return {"enforced": bounds.enforced, "limits": bounds.listed()}
 
 
 def _masks(catalog: Catalog, rights: Rights) -> list[dict[str, str]]:

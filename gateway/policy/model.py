@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     StrictBool,
@@ -27,18 +25,19 @@ from pydantic import (
 from gateway.limits import APPROVAL_HOLD_S_MAX
 from gateway.policy.fields import (
     Columns,
-    Count,
     Duration,
     Effects,
     Groups,
     HourOfDay,
     Name,
     Schema,
+    Section,
     Size,
     Tables,
     TimeZone,
     one_or_more,
 )
+from gateway.policy.limitmodel import Limit
 from gateway.policy.names import SYSTEM_SCHEMAS, UNKNOWN, nearest
 from gateway.policy.profile import Level
 
@@ -59,12 +58,6 @@ _MASK_PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # requ
     "scan": ((), ()),
 }
 MASK_KINDS = tuple(_MASK_PARAMETERS)
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Group(Section):
@@ -294,32 +287,6 @@ class Mask(Section):
     target: StrictStr | None = None
     on_derived: Literal["deny", "allow"] = "deny"
     on_predicate: Literal["deny", "equality", "allow"] = "deny"
-
-
-class StatementLimits(Section):
-    """Bounds on one statement."""
-
-    rows: Count | None = None
-    bytes: Size | None = None
-    time: Duration | None = None
-    estimated_cost: Count | None = None
-    affected_rows: Count | None = None
-
-
-class PrincipalLimits(Section):
-    """Bounds on one principal."""
-
-    sessions: Count | None = None
-
-
-class Limit(Section):
-    """Bounds that add up: the strictest that applies wins."""
-
-    id: Name
-    to: Groups
-    target: StrictStr | None = None
-    per_statement: StatementLimits | None = None
-    per_principal: PrincipalLimits | None = None
 
 
 class Audit(Section):

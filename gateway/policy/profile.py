@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from gateway.policy.bounds import Bounds
+
 Level = Literal["read", "write", "admin"]
 LEVELS: tuple[Level, ...] = ("read", "write", "admin")
 
@@ -79,6 +81,7 @@ class Profile:
     policy_digest: str = ""
     catalog_version: str = ""
     relations: frozenset[int] = frozenset()
+    bounds: Bounds = field(default_factory=Bounds)
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -92,6 +95,7 @@ class Profile:
             "policy_digest": self.policy_digest,
             "catalog_version": self.catalog_version,
             "relations": list(self.relations),
+            "bounds": self.bounds.to_wire(),
         }
 
     @classmethod
@@ -107,4 +111,5 @@ class Profile:
             policy_digest=wire["policy_digest"],
             catalog_version=wire["catalog_version"],
             relations=frozenset(wire["relations"]),
+            bounds=Bounds.from_wire(wire["bounds"]),
         )

@@ -165,7 +165,6 @@ class Rights:
     actor_grants: tuple[GrantRule, ...] | None = None
     denies: tuple[DenyRule, ...] = ()
     guards: tuple[GuardRule, ...] = ()
-    limits: tuple[str, ...] = ()
     masked: Mapping[ColumnRef, MaskedColumn] = field(default_factory=dict)
     # Relation OID -> names of its masked columns -> mask id.
     masked_names: Mapping[int, Mapping[str, str]] = field(default_factory=dict)

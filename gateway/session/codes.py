@@ -29,3 +29,5 @@ class Event(IntFlag):
     BACKLOG = auto()
     BROKEN = auto()
     ERROR_ASYNC = auto()
+    OVER = auto()
+    SEND = auto()

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from _fastpath.bounds import StatementLimits
 from _fastpath.statements import VerdictCache
 from gateway.ipc import epochs
 from gateway.ipc.analyzer_client import AnalyzerClient
 from gateway.ipc.epochs import Epochs
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Profile
+from gateway.session.bounding import statement_limits
 from gateway.session.maskkey import MaskKeys
 from gateway.session.maskplan import make_planner
 
@@ -30,6 +32,7 @@ class Rights:
 
     profile: Profile
     cache: VerdictCache
+    limits: StatementLimits | None = None
 
 
 class RightsCache:
@@ -97,4 +100,4 @@ class RightsCache:
             )
             if generation == self._generation:
                 self._caches[profile.key] = cache
-        return Rights(profile, cache)
+        return Rights(profile, cache, statement_limits(profile.bounds))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from gateway.errors import NotReady
+from gateway.session.bounding import watch_time
 from gateway.session.connection import ClientConnection
 from gateway.session.context import WorkerContext
 from gateway.session.counting import read_gauges
@@ -27,6 +28,7 @@ async def run_worker(context: WorkerContext) -> None:
         worker.links.start()
     worker.spawn(worker.sync_sessions(), "sync-sessions")
     worker.spawn(worker.lifetime.watch(), "lifetime")
+    worker.spawn(watch_time(worker), "watch-time")
     servers = [
         await loop.create_server(lambda: ClientConnection(worker), sock=sock)
         for sock in context.sockets

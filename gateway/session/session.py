@@ -26,7 +26,7 @@ from gateway.errors import (
 from gateway.ipc.epochs import CATALOG
 from gateway.limits import CLIENT_BUFFER_BYTES_MAX
 from gateway.protocol.messages import build_error, filter_error
-from gateway.session import events, hold, waits
+from gateway.session import bounding, events, hold, waits
 from gateway.session.codes import Action, Event
 from gateway.session.login import Login
 from gateway.session.refusal import plain_error, refused_fields
@@ -345,6 +345,10 @@ class Session(Pump):
         if happened & Event.BROKEN:
             self._on_broken()
             return
+        if happened & Event.OVER:
+            bounding.on_over(self)
+        if happened & Event.SEND:
+            self.flush()
         if happened & Event.FINISHED:
             hold.report_finished(self)
         if happened & Event.DDL:
@@ -354,6 +358,14 @@ class Session(Pump):
         if happened & Event.BACKLOG and self.task is None:
             cast("asyncio.ReadTransport", self.transport).resume_reading()
             self.pump()
+
+    def go_on(self) -> None:
+        """Take up what waited for a cancel of the gateway's own."""
+        self.relay.forget_time()
+        if self.task is None and not self.ended:
+            cast("asyncio.ReadTransport", self.transport).resume_reading()
+            self.pump()
+        self._release_if_idle()
 
     def catalog_changed(self) -> None:
         """Make every session of every worker ask anew: analyzers look before they answer."""
@@ -373,6 +385,7 @@ class Session(Pump):
             rights.cache,
             rights.profile.filter_errors,
             self.worker.lifetime.revocations.generation,
+            rights.limits,
         )
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from _fastpath.statements import Verdict
 from gateway.policy.decision import Decision, StatementPlan
+from gateway.policy.names import READ_EFFECTS
 from gateway.text import quote_literal
 from gateway.upstream.startup import build_settings_query
 
@@ -39,6 +40,10 @@ def build_verdict(decision: Decision) -> Verdict:
         ddl=any(plan.ddl for plan in plans),
         resets_role=any(plan.kind == "discard" and plan.resets_settings for plan in plans),
         resets_settings=any(plan.resets_settings for plan in plans),
+        affects=any(plan.affects for plan in plans),
+        changes=not READ_EFFECTS.issuperset(decision.effects),
+        returns_rows=any(plan.returns_rows or plan.copy == "out" for plan in plans),
+        count=len(plans),
         once=decision.cache == "never",
         cursors=_cursors(plans),
         settings=_settings(plans),

@@ -100,6 +100,7 @@ def statement_facts(node: Node, walk: Walk, *, alone: bool = True) -> StatementF
         uses=walk.final_uses(),
         reads=frozenset(walk.reads),
         no_where=walk.no_where,
+        nested_write=walk.nested_write,
         txn=draft.txn,
         pin=walk.pin,
         ddl=draft.ddl,

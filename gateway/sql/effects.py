@@ -40,6 +40,7 @@ class Walk:
     cache: CacheKind = "fingerprint"
     pin: PinReason = ""
     no_where: bool = False
+    nested_write: bool = False
     resets_settings: bool = False
     depth: int = 0
     nodes: int = 0

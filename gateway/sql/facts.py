@@ -122,6 +122,7 @@ class StatementFacts:
     uses: tuple[ColumnUse, ...] = ()
     reads: frozenset[ColumnRef] = frozenset()
     no_where: bool = False
+    nested_write: bool = False  # a part of it, such as a CTE, changes rows
     txn: TxnKind = ""
     pin: PinReason = ""
     ddl: bool = False

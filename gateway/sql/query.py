@@ -261,6 +261,7 @@ def _analyse_cte(walk: Walk, scope: Scope, cte: Cte) -> None:
     query = cte.node["ctequery"]
     body = query.get("SelectStmt")
     names = string_list(cte.node.get("aliascolnames"))
+    walk.nested_write = walk.nested_write or body is None
     with walk.at("expression"):
         if cte.is_recursive and body is not None and body.get("op") == "SETOP_UNION":
             _fixpoint(walk, scope, cte, body, names)

@@ -1,0 +1,3 @@
+from _fastpath.outgoing import Outgoing
+
+class Guarding(Outgoing): ...

@@ -1,0 +1,3 @@
+from _fastpath.relay_state import RelayState
+
+class Limiting(RelayState): ...
