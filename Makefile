@@ -22,7 +22,7 @@ MICRO := $(wildcard bench/micro)
 ONCE ?=
 FUZZ_SECONDS ?= 300
 CASES ?= 10000000
-FUZZ_ROWS := rows row-stream description copy
+FUZZ_ROWS := rows row-stream description copy coarse
 
 SOURCES := $(wildcard _fastpath/*.pyx _fastpath/*.pxd)
 NODE_PROJECTS := $(wildcard tests/*/package.json tests/*/*/package.json)

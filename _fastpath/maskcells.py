@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
-from _fastpath import keyed, maskjson, maskmath, scan
+from _fastpath import buckets, keyed, maskjson, maskmath, moments, scan
 from _fastpath.cellmask import BinaryArray, CallMasker, CellMasker, PlainMasker, TextArray
 from _fastpath.maskencode import encode, encode_array
-from _fastpath.masktypes import BPCHAR, INT_SIZES, JSONB, NO_DEFAULT, ColumnType, Family
+from _fastpath.masktypes import (
+    BPCHAR,
+    FLOAT4,
+    INT_SIZES,
+    JSONB,
+    NO_DEFAULT,
+    NUMERIC_TYPMOD_MIN,
+    ColumnType,
+    Family,
+)
 
 REDACTED = "[redacted]"
 # Nothing of the address is kept. A first letter or a top-level domain narrows a small company's
@@ -25,6 +35,13 @@ KEEP_MAX = 64
 
 _NUMBERS = (Family.INT, Family.OID, Family.FLOAT, Family.NUMERIC)
 _MOMENTS = (Family.DATE, Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ)
+_UNITS = {
+    Family.DATE: moments.UNITS[:4],
+    Family.TIMESTAMP: moments.UNITS,
+    Family.TIMESTAMPTZ: moments.UNITS,
+    Family.TIME: moments.UNITS[5:],
+}
+FLOAT_EXACT = 1 << 24  # below it both widths hold every whole number
 # int2 has room for 32,768 hashes only: unlike values would meet within a few hundred rows.
 _HASHED_INTS = (20, 23)
 _HASHED = (Family.TEXT, Family.UUID, Family.BYTEA, Family.JSON)
@@ -224,13 +241,48 @@ def _keyed_text(mask: CellMask, *, as_uuid: bool) -> CellMasker:
 
 
 def _build_bucket(mask: CellMask) -> CellMasker:
-    size = mask.params.get("size")
-    return CallMasker(maskmath.build_bucket(mask.column, size, is_binary=mask.format == 1))
+    column, is_binary = mask.column, mask.format == 1
+    step = maskmath.bucket_step(column, mask.params.get("size"))
+    exact = maskmath.build_bucket(column, step, is_binary=is_binary)
+    if column.family in (Family.INT, Family.OID):
+        return buckets.IntBucket(
+            int(step),
+            INT_SIZES.get(column.oid, 4),
+            is_binary=is_binary,
+            is_unsigned=column.family is Family.OID,
+        )
+    if column.family is Family.FLOAT and step == step.to_integral_value() and step < FLOAT_EXACT:
+        width = 4 if column.oid == FLOAT4 else 8
+        return buckets.FloatBucket(int(step), width, exact, is_binary=is_binary)
+    if column.family is Family.NUMERIC and (fast := _numeric_bucket(column, step)) is not None:
+        return buckets.NumericBucket(*fast, exact, is_binary=is_binary)
+    return CallMasker(exact)
+
+
+def _numeric_bucket(column: ColumnType, step: Decimal) -> tuple[int, int, int, int] | None:
+    """Return step, its scale, the scale shown and the lowest bound, where all fit 64 bits."""
+    exponent = step.as_tuple().exponent
+    assert isinstance(exponent, int)
+    step_scale = max(0, -exponent)
+    scale = column.numeric_scale if column.typmod >= NUMERIC_TYPMOD_MIN else step_scale
+    units = int(step.scaleb(step_scale))
+    if not step_scale <= scale <= buckets.FRACTION_MAX or units > buckets.STEP_MAX:
+        return None
+    lowest = maskmath.lowest_of(column)
+    bound = 0 if lowest is None else int(lowest.scaleb(scale))
+    return units, step_scale, scale, (bound if -bound < buckets.STEP_MAX else 0)
 
 
 def _build_truncate(mask: CellMask) -> CellMasker:
-    unit = mask.params.get("to")
-    return CallMasker(maskmath.build_truncate(mask.column, unit, is_binary=mask.format == 1))
+    column, unit = mask.column, mask.params.get("to")
+    assert column.family is not None
+    units = _UNITS[column.family]
+    if unit not in units:
+        raise ValueError(f"mask kind 'truncate' takes to, one of {', '.join(units)}")
+    is_binary = mask.format == 1
+    # DateStyle is the client's own: another order of day and month is not guessed at.
+    zero = encode(column, column.zero())[mask.format]
+    return moments.Truncate(column.family.value, str(unit), zero, is_binary=is_binary)
 
 
 def _build_json(mask: CellMask) -> CellMasker:

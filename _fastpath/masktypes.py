@@ -16,6 +16,8 @@ BPCHAR = 1042
 NAME = 19
 VARCHAR = 1043
 JSONB = 3802
+FLOAT4 = 700
+NUMERIC_TYPMOD_MIN = 4  # below: no precision was declared
 
 NAME_BYTES_MAX = 63
 # Beyond this, blanks that nobody reads would only cost memory: they are not significant.
@@ -135,6 +137,11 @@ class ColumnType:
         """The width that values of a char(n) column are padded to, 0 for none."""
         width = self.chars_max
         return width if self.oid == BPCHAR and width and width <= PAD_CHARS_MAX else 0
+
+    @property
+    def numeric_scale(self) -> int:
+        """Digits behind the point of a numeric column with a precision; may be negative."""
+        return ((self.typmod - NUMERIC_TYPMOD_MIN) & 0x7FF ^ 1024) - 1024
 
     def zero(self) -> object:
         """Return the least telling value of the type. The family must be known."""

@@ -39,3 +39,8 @@ cdef inline void store_be32(uint8_t *p, int32_t value) noexcept nogil:
     p[1] = <uint8_t>((<uint32_t>value >> 16) & 0xFF)
     p[2] = <uint8_t>((<uint32_t>value >> 8) & 0xFF)
     p[3] = <uint8_t>(<uint32_t>value & 0xFF)
+
+
+cdef inline void store_be64(uint8_t *p, int64_t value) noexcept nogil:
+    store_be32(p, <int32_t>(value >> 32))
+    store_be32(p + 4, <int32_t><uint32_t>value)

@@ -16,6 +16,7 @@ from _fastpath.datarow import CellMask, ColumnDesc, MaskPlan, parse_row_descript
 from _fastpath.errors import FrameError
 from _fastpath.fingerprint import fingerprint
 from _fastpath.framing import scan_frames, scan_run
+from _fastpath.maskcells import build_cell
 from _fastpath.maskjson import JsonPaths, JsonScan
 from _fastpath.rowstream import RowStream
 from _fastpath.scan import find_all
@@ -31,6 +32,12 @@ COLUMNS = [
     CellMask(kind="null", type_oid=25),
 ]
 PLAN = MaskPlan(COLUMNS)
+BUCKET: dict[str, object] = {"size": 7}
+MONTH: dict[str, object] = {"to": "month"}
+MINUTE: dict[str, object] = {"to": "minute"}
+COARSE = [("bucket", oid, BUCKET) for oid in (20, 21, 23, 26, 700, 701, 1700)]
+COARSE += [("truncate", oid, MONTH) for oid in (1082, 1114, 1184)]
+COARSE += [("truncate", 1083, MINUTE)]
 COPY_PLANS = [
     MaskPlan([None, CellMask(kind="scan", type_oid=25, format=form), COLUMNS[1]]) for form in (0, 1)
 ]
@@ -127,6 +134,15 @@ def fuzz_json(data: bytes) -> None:
             masker.mask_bytes(data)
 
 
+def fuzz_coarse(data: bytes) -> None:
+    """The first byte chooses type and format."""
+    choice = data[0] if data else 0
+    kind, type_oid, params = COARSE[choice % len(COARSE)]
+    cell = CellMask(kind=kind, type_oid=type_oid, format=choice >> 7, params=params)
+    with contextlib.suppress(ValueError):
+        build_cell(cell).mask_bytes(data[1:])
+
+
 def fuzz_fingerprint(data: bytes) -> None:
     found = fingerprint(data)
     if found is not None:
@@ -163,6 +179,14 @@ TARGETS = {
         ],
     ),
     "row-stream": Target(fuzz_row_stream, [row[5:] for row in ROWS]),
+    "coarse": Target(
+        fuzz_coarse,
+        [
+            bytes([choice]) + cell
+            for choice in (*range(len(COARSE)), *range(128, 128 + len(COARSE)))
+            for cell in (b"-1234.50", b"2026-02-03 04:05:06.789+05:30 BC", bytes(8), ROWS[0][7:19])
+        ],
+    ),
     "scan": Target(fuzz_scan, [text.encode() for text, _ in scan_corpus.corpus(60)]),
     "json": Target(fuzz_json, [b'{"a": [1, "x\\u0040y.example", {"b": null}], "c": 1.5e3}']),
     "description": Target(fuzz_description, [DESCRIPTION, b"\0\0"]),
