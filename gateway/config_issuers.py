@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +49,19 @@ class Issuer:
 
     id: str
     kind: str = setting(
-        kinds.choice("oidc", "local"),
-        "`oidc` verifies an identity provider's tokens; `local` mints its own, for development.",
+        kinds.choice("oidc", "saml", "local"),
+        "`oidc` verifies an identity provider's tokens; `saml` is for logins at the pages and "
+        "needs the extra `saml`; `local` mints its own, for development.",
         default="oidc",
     )
     issuer: str = setting(
-        kinds.string(empty=False), "Exact value of the `iss` claim; for oidc the discovery URL."
+        kinds.string(empty=False),
+        "Exact value of the `iss` claim; for oidc the discovery URL, for saml the entity id.",
     )
     audiences: tuple[str, ...] = setting(
-        kinds.strings(least=1), "Accepted `aud` values.", default=["postern"]
+        kinds.strings(least=1),
+        "Accepted `aud` values; for saml the first is our entity id.",
+        default=["postern"],
     )
     algorithms: tuple[str, ...] = setting(
         kinds.strings(least=1, allowed=ALGORITHMS),
@@ -65,7 +70,8 @@ class Issuer:
     )
     groups_claim: str = setting(
         kinds.string(empty=False),
-        "Claim that lists the groups; dots reach into nested claims.",
+        "Claim that lists the groups; dots reach into nested claims. For saml the name of the "
+        "attribute.",
         default="groups",
         key="groups.claim",
     )
@@ -100,6 +106,14 @@ class Issuer:
         default="30s",
         key="leeway",
     )
+    saml_metadata: Path | None = setting(
+        kinds.optional_path(), "File with the metadata of a saml issuer.", default=""
+    )
+    saml_signed: str = setting(
+        kinds.choice("both", "assertion"),
+        "What a saml issuer must sign: response and assertion, or the assertion alone.",
+        default="both",
+    )
     login: IssuerLogin = section(IssuerLogin, "Web login of people (authorization code, PKCE).")
 
 
@@ -110,6 +124,9 @@ def check_issuer(issuer: Issuer, config: Config, builder: Builder) -> None:
     if twins[0] is not issuer:
         raise builder.error(where, f"same as issuer {twins[0].id!r}; a token would fit both")
     _check_login(issuer, config, builder)
+    if issuer.kind == "saml":
+        _check_saml(issuer, config, builder)
+        return
     if issuer.kind == "local" or issuer.jwks_file is not None:
         return
     # Over plain HTTP anyone on the path hands us the keys of their choice.
@@ -130,3 +147,15 @@ def _check_login(issuer: Issuer, config: Config, builder: Builder) -> None:
         raise builder.error(where, "add it to the issuer's audiences: its tokens are made for it")
     if not config.control.public_url:
         raise builder.error(where, "control.public_url must be set as well")
+
+
+def _check_saml(issuer: Issuer, config: Config, builder: Builder) -> None:
+    if issuer.saml_metadata is None:
+        where: KeyPath = ("issuers", issuer.id, "saml_metadata")
+        raise builder.error(where, "needed for kind saml")
+    if not config.control.public_url:
+        where = ("issuers", issuer.id, "kind")
+        raise builder.error(where, "control.public_url must be set for kind saml")
+    if importlib.util.find_spec("signxml") is None:
+        where = ("issuers", issuer.id, "kind")
+        raise builder.error(where, "saml needs more packages: pip install 'pgpostern[saml]'")

@@ -51,7 +51,7 @@ class ControlClient:
     """Calls the HTTP API; every failure ends the command with one line."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        self._url = url
+        self.url = url
         self._client = httpx.Client(
             base_url=url,
             headers={"authorization": f"Bearer {token}"} if token else {},
@@ -79,11 +79,11 @@ class ControlClient:
             response = self._client.request(method, path, **options)
             value = response.json()
         except httpx.TransportError as exc:
-            fail(f"the control plane at {self._url} cannot be reached ({exc}); is it running?")
+            fail(f"the control plane at {self.url} cannot be reached ({exc}); is it running?")
         except (httpx.InvalidURL, ValueError):
-            fail(f"{self._url} does not answer like a control plane")
+            fail(f"{self.url} does not answer like a control plane")
         if not isinstance(value, dict):
-            fail(f"{self._url} does not answer like a control plane")
+            fail(f"{self.url} does not answer like a control plane")
         if response.status_code == httpx.codes.UNAUTHORIZED:
             fail("the token was not accepted; mint or fetch a fresh one")
         if response.is_error:

@@ -10,46 +10,50 @@ import click
 from gateway.cli.control_client import anonymous, login_file
 from gateway.cli.output import EXIT_USAGE, fail
 from gateway.identity.files import write_atomically
-from gateway.identity.oauth_client import LoginFailed, discover
+from gateway.identity.oauth_client import LoginFailed, discover, log_in_at_gateway
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 @click.command("login")
-@click.option("--issuer", envvar="POSTERN_ISSUER", required=True, help="URL of the provider.")
-@click.option("--client-id", envvar="POSTERN_CLIENT_ID", required=True, help="Our id there.")
+@click.option("--issuer", envvar="POSTERN_ISSUER", help="URL of the provider.")
+@click.option("--client-id", envvar="POSTERN_CLIENT_ID", help="Our id there.")
+@click.option(
+    "--web", metavar="ID", help="Log in at the gateway's pages by this issuer (SAML too)."
+)
 @click.option("--scope", default="openid", show_default=True, help="What to ask the provider for.")
 @click.option("--device", is_flag=True, help="No browser here: enter a code on another device.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @click.option("--url", envvar="POSTERN_URL", help="Control plane, as for all its commands.")
 @click.option("--print", "as_text", is_flag=True, help="Print the token; keep none.")
 def command(
-    issuer: str, client_id: str, scope: str, device: bool, no_browser: bool, url: str | None,
-    as_text: bool,
+    issuer: str | None, client_id: str | None, web: str | None, scope: str, device: bool,
+    no_browser: bool, url: str | None, as_text: bool,
 ) -> None:  # fmt: skip
     """Log in at the identity provider and keep a short gateway token for the other commands.
 
     The token lies in the user's runtime directory, which the system empties, and is good for 15
     minutes; `postern token exchange` renews it until the provider's token ends.
     """
-    if "openid" not in scope.split():
-        fail("the scope must hold openid", EXIT_USAGE)
+    open_url = _print if no_browser else _open
+    control = anonymous(url)
     try:
-        client = discover(issuer, client_id, scope)
-        if device:
-            token = client.log_in_by_device(_tell)
+        if web:
+            code, verifier = log_in_at_gateway(control.url, web, open_url)
+            fields = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+        elif issuer and client_id and "openid" in scope.split():
+            client = discover(issuer, client_id, scope)
+            token = client.log_in_by_device(_tell) if device else client.log_in_by_browser(open_url)
+            fields = {
+                "grant_type": GRANT,
+                "subject_token": token,
+                "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+            }
         else:
-            token = client.log_in_by_browser(_print if no_browser else _open)
+            fail("give --web, or --issuer and --client-id with openid in the scope", EXIT_USAGE)
     except LoginFailed as error:
         fail(str(error))
-    answer = anonymous(url).form(
-        "/v1/tokens/exchange",
-        {
-            "grant_type": GRANT,
-            "subject_token": token,
-            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-        },
-    )
+    answer = control.form("/v1/tokens/exchange", fields)
     if as_text:
         click.echo(answer["access_token"])
         return

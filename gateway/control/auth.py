@@ -100,7 +100,7 @@ class Authenticator:
         check: Callable[[Principal], None],
     ) -> None:
         self._prove = prove
-        self._check = check  # raises IdentityRevoked
+        self.check = check  # raises IdentityRevoked
         self._directory = directory
         self._clock = clock
         self._sessions: OrderedDict[bytes, BrowserSession] = OrderedDict()
@@ -154,7 +154,7 @@ class Authenticator:
                 if not token or len(token) > TOKEN_BYTES_MAX:
                     raise TokenInvalid(reason="empty or oversized token")
                 proven = await self._prove(token)
-                self._check(proven[0])
+                self.check(proven[0])
                 return proven
         except (TokenInvalid, IdentityRevoked) as exc:  # TokenExpired as well
             headers, text = _CHALLENGE, "the token was not accepted"
@@ -202,7 +202,7 @@ class Authenticator:
             return None
         now = self._clock.wall()
         try:
-            self._check(session.principal)
+            self.check(session.principal)
         except IdentityRevoked:
             del self._sessions[key]
             return None

@@ -19,6 +19,7 @@ from gateway.control.problems import HttpProblem
 from gateway.control.trail import who_fields
 from gateway.control.web import json_answer, read_form
 from gateway.errors import NotReady
+from gateway.identity.code_flow import challenge_of
 from gateway.identity.gateway_tokens import TokenRefused, delegate, narrow
 from gateway.identity.revocation import Revocation
 from gateway.limits import TOKEN_AGE_S_MAX
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.policy.principal import Principal
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+CODE_GRANT: Final = "authorization_code"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a type
 _TYPES: Final = frozenset(
     {
@@ -40,7 +42,8 @@ _TYPES: Final = frozenset(
         "urn:ietf:params:oauth:token-type:jwt",
     }
 )
-_FIELDS: Final = frozenset(
+_CODE_FIELDS: Final = frozenset({"code", "code_verifier"})
+_FIELDS: Final = _CODE_FIELDS | frozenset(
     {
         "grant_type", "subject_token", "subject_token_type", "requested_token_type", "audience",
         "scope", "actor_token", "actor_token_type",
@@ -93,8 +96,12 @@ class ExchangeApi:
     async def _exchange(self, request: Request, fields: Mapping[str, str]) -> Response:
         if unknown := set(fields) - _FIELDS:
             raise TokenRefused("invalid_request", f"unknown parameter {min(unknown)[:40]!r}")
+        if fields.get("grant_type") == CODE_GRANT:
+            return await self._redeem(fields)
         if fields.get("grant_type") != GRANT:
             raise TokenRefused("unsupported_grant_type", f"grant_type is {GRANT}")
+        if set(fields) & _CODE_FIELDS:
+            raise TokenRefused("invalid_request", "a code goes with grant_type authorization_code")
         if fields.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
             raise TokenRefused("invalid_request", f"requested_token_type is {ACCESS_TOKEN}")
         principal, until = await self._prove_typed(request, fields, "subject")
@@ -104,7 +111,21 @@ class ExchangeApi:
         target = fields.get("audience", "")
         if target and not _TARGET.fullmatch(target):
             raise TokenRefused("invalid_target", "audience is the name of a target")
-        principal = narrow(principal, target, fields.get("scope", ""))
+        return await self._issue(narrow(principal, target, fields.get("scope", "")), until)
+
+    async def _redeem(self, fields: Mapping[str, str]) -> Response:
+        """Give a gateway token for the code of a web login that `postern login` began."""
+        if set(fields) - _CODE_FIELDS - {"grant_type"}:
+            raise TokenRefused("invalid_request", "send the code and its verifier")
+        verifier = fields.get("code_verifier", "")
+        party = challenge_of(verifier) if verifier.isascii() else ""
+        proven = self._services.login_codes.take(fields.get("code", ""), party)
+        if proven is None:
+            raise TokenRefused("invalid_grant", "the code was not accepted")
+        self._services.auth.check(proven.principal)
+        return await self._issue(proven.principal, proven.principal.expires_at)
+
+    async def _issue(self, principal: Principal, until: float) -> Response:
         try:
             token, given = await asyncio.to_thread(
                 self._services.gateway_tokens.issue, principal, until

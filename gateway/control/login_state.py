@@ -44,7 +44,7 @@ class LoginStates:
     def start(self, issuer_id: str, next_path: str) -> tuple[LoginState, str]:
         """Return the state of a new login and the value of the browser's cookie."""
         cookie = secrets.token_urlsafe(32)
-        browser = _digest(cookie)
+        browser = digest_of(cookie)
         until = int(self._clock.wall()) + LOGIN_S
         body = _b64(orjson.dumps([issuer_id, next_path, browser, until]))
         text = f"{body}.{self._mac('state', body)}"
@@ -66,7 +66,7 @@ class LoginStates:
 
     def is_of(self, state: LoginState, cookie: str) -> bool:
         """Tell whether `state` began in the browser that sent `cookie`."""
-        return bool(cookie) and hmac.compare_digest(state.browser, _digest(cookie))
+        return bool(cookie) and hmac.compare_digest(state.browser, digest_of(cookie))
 
     def secret(self, purpose: str, state: LoginState, cookie: str) -> str:
         """Return the nonce, verifier or the like of one login in one browser."""
@@ -77,7 +77,8 @@ class LoginStates:
         return _b64(hmac.new(self._key, message, hashlib.sha256).digest())
 
 
-def _digest(cookie: str) -> str:
+def digest_of(cookie: str) -> str:
+    """Return what a browser is known by while it logs in; the cookie itself stays with it."""
     return _b64(hashlib.sha256(cookie.encode("utf-8", "replace")).digest())
 
 

@@ -184,6 +184,13 @@ class Pages(PageBase):
         )
         return Response(html, status, media_type="text/html")
 
+    def post_form(self, address: str, message: str) -> Response:
+        """Return the page that sends a SAML request by a form."""
+        html = self._jinja.get_template("post_form.html").render(
+            caller=None, events="", address=address, message=message
+        )
+        return Response(html, media_type="text/html")
+
     def signed_in(self, target: str) -> Response:
         """Return the page that leads on after a login elsewhere.
 

@@ -28,6 +28,7 @@ from gateway.control.foresight import ANSWER_S, Foresight
 from gateway.control.inspector import Inspector
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.login_codes import LoginCodes
 from gateway.control.maskkeys import MaskKeyKeeper
 from gateway.control.policies import Policies
 from gateway.control.rates import Rates
@@ -89,6 +90,7 @@ def build_services(context: ControlContext) -> Services:
         policies=Policies(config, data_dir, SYSTEM_CLOCK, context.reload),
         saved=SavedFilters(data_dir / SAVED_FILE),
         gateway_tokens=tokens.own,
+        login_codes=LoginCodes(SYSTEM_CLOCK),
         verify_logout=tokens.verify_logout,
         trail=trail,
         clock=SYSTEM_CLOCK,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.control.inspector import Inspector
     from gateway.control.keys import KeyKeeper
     from gateway.control.live import LiveSessions
+    from gateway.control.login_codes import LoginCodes
     from gateway.control.policies import Policies
     from gateway.control.rates import Rates
     from gateway.control.revocation import RevocationKeeper
@@ -75,6 +76,7 @@ class Services:
     policies: Policies
     saved: SavedFilters
     gateway_tokens: GatewayTokens
+    login_codes: LoginCodes
     verify_logout: Callable[[str], Awaitable[Logout]]
     trail: Trail
     clock: Clock
@@ -121,7 +123,7 @@ def login_links(config: Config, next_path: str) -> list[tuple[str, str]]:
     return [
         (issuer.id, f"/login/with/{quote(issuer.id, safe='')}{query}")
         for issuer in config.issuers
-        if issuer.login.client_id
+        if issuer.login.client_id or issuer.kind == "saml"
     ]
 
 

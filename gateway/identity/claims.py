@@ -56,9 +56,7 @@ def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
     if not set(audiences) & set(issuer.audiences):
         refuse("wrong audience")
     # OpenID Connect Core 3.1.3.7: with several audiences the token must say whose it is.
-    if len(audiences) > 1 and not (
-        optional_text(claims, "azp") or optional_text(claims, "client_id")
-    ):
+    if len(audiences) > 1 and not _party(claims):
         refuse("several audiences and no azp")
 
 
@@ -170,7 +168,7 @@ def _groups(claims: Mapping[str, Any], claim: str) -> list[str]:
         refuse("groups claim is neither text nor a list")
     if len(names) > GROUPS_PER_TOKEN_MAX:
         refuse(f"over {GROUPS_PER_TOKEN_MAX} groups")
-    return list(dict.fromkeys(_text("groups", name) for name in names))
+    return list(dict.fromkeys(safe_text("groups", name) for name in names))
 
 
 def _refuse_overage(claims: Mapping[str, Any], name: str) -> None:
@@ -195,10 +193,11 @@ def seconds(claims: Mapping[str, Any], name: str) -> float:
 
 def optional_text(claims: Mapping[str, Any], name: str) -> str | None:
     """Return a text of the claims, None when there is none; raises TokenInvalid for other types."""
-    return _text(name, claims[name]) if name in claims else None
+    return safe_text(name, claims[name]) if name in claims else None
 
 
-def _text(name: str, value: object) -> str:
+def safe_text(name: str, value: object) -> str:
+    """Return `value`, a text without what could deceive its reader; raises TokenInvalid."""
     if not isinstance(value, str) or not 0 < len(value) <= _NAME_MAX or _UNSAFE.search(value):
         refuse(f"{name} is not a text of 1 to {_NAME_MAX} characters")
     return value

@@ -6,8 +6,6 @@ about is the gateway's to verify. Nothing here is ever written to a log.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import threading
 import time
@@ -15,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import httpx
 
 from gateway.errors import GatewayError
+from gateway.identity.code_flow import challenge_of, unverified_claims
 from gateway.identity.strict_json import load_object
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -47,7 +46,6 @@ class OpenIdClient:
     def log_in_by_browser(self, open_url: Callable[[str], None]) -> str:
         """Return the id token of whoever logs in at the page `open_url` is given."""
         verifier, state, nonce = (secrets.token_urlsafe(32) for _ in range(3))
-        digest = hashlib.sha256(verifier.encode()).digest()
         with _Callback(("127.0.0.1", 0), _Handler) as server:
             server.state = state
             redirect = f"http://127.0.0.1:{server.server_address[1]}/callback"
@@ -58,7 +56,7 @@ class OpenIdClient:
                 "scope": self.scope,
                 "state": state,
                 "nonce": nonce,
-                "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+                "code_challenge": challenge_of(verifier),
                 "code_challenge_method": "S256",
             }
             open_url(f"{self._endpoint('authorization_endpoint')}?{urlencode(query)}")
@@ -131,6 +129,26 @@ class OpenIdClient:
         return token
 
 
+def log_in_at_gateway(
+    control_url: str, issuer_id: str, open_url: Callable[[str], None]
+) -> tuple[str, str]:
+    """Return the code of a web login at the gateway, and the verifier it is redeemed with.
+
+    For issuers whose client the gateway is: SAML, and OpenID providers with a client secret.
+    """
+    verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    with _Callback(("127.0.0.1", 0), _Handler) as server:
+        server.state = state
+        query = {
+            "port": str(server.server_address[1]),
+            "challenge": challenge_of(verifier),
+            "state": state,
+        }
+        address = f"{control_url.rstrip('/')}/login/with/{quote(issuer_id, safe='')}"
+        open_url(f"{address}?{urlencode(query)}")
+        return server.wait(LOGIN_TIMEOUT_S), verifier
+
+
 def discover(issuer: str, client_id: str, scope: str) -> OpenIdClient:
     """Return a client of the provider at `issuer`; raises LoginFailed."""
     http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False)
@@ -176,9 +194,8 @@ def _call(
 
 
 def _claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
     try:
-        return load_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return unverified_claims(token)
     except ValueError:
         raise LoginFailed("the provider's id token is none") from None
 

@@ -66,7 +66,8 @@ class Verifier:
     def __init__(
         self, issuers: Sequence[Issuer], keys: KeyStore, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        # An entity of SAML signs no tokens, whatever `iss` of one says.
+        self._issuers = {one.issuer: one for one in issuers if one.kind != "saml"}
         self._keys = keys
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import Config, Issuer
-from gateway.errors import ConfigError, GatewayError, PolicyError
+from gateway.errors import ClientError, ConfigError, GatewayError, PolicyError
 from gateway.identity.refresh import fetch_keys
+from gateway.identity.saml.apart import Reader
 from gateway.limits import DISK_REFUSE_SHARE, DISK_WARN_SHARE, JWKS_BYTES_MAX
 from gateway.process.activation import ConfigSource, explain, read_policies
 from gateway.process.targets import inspect_targets
@@ -98,9 +99,15 @@ async def _check_issuer(issuer: Issuer) -> Finding:
     if issuer.kind == "local":
         return Finding(what, is_good=True, text="local, for development only")
     try:
+        if issuer.saml_metadata is not None:
+            found = await Reader().read_metadata(issuer.saml_metadata.read_bytes(), issuer.issuer)
+            text = f"{issuer.issuer}, {len(found['certificates'])} certificates"
+            return Finding(what, is_good=True, text=text)
         if issuer.jwks_file is not None:
             return Finding(what, is_good=True, text=_count_keys(issuer.jwks_file))
         keys = await fetch_keys(issuer)
+    except ClientError as error:
+        return Finding(what, is_good=False, text=error.reason)
     except (GatewayError, OSError, ValueError) as error:
         return Finding(what, is_good=False, text=str(error))
     return Finding(what, is_good=True, text=f"{issuer.issuer}, {len(keys)} keys")

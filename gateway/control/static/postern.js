@@ -53,3 +53,6 @@ if (source) {
     }
   });
 }
+
+// The step of a SAML login that needs no person; without scripts there is its button.
+document.getElementById("saml-form")?.submit();

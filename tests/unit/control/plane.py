@@ -24,6 +24,7 @@ from gateway.control.directory import Directory
 from gateway.control.inspector import Inspector
 from gateway.control.keys import KeyKeeper
 from gateway.control.live import LiveSessions
+from gateway.control.login_codes import LoginCodes
 from gateway.control.maskkeys import MaskKeyKeeper
 from gateway.control.policies import Policies
 from gateway.control.rates import Rates
@@ -141,8 +142,8 @@ class Plane:
         """The supervisor's part."""
         self.reloads += 1
 
-    async def start(self) -> None:
-        """Open the store and build the application."""
+    def configure(self) -> Config:
+        """Return the settings of which the control plane reads any."""
         control = SimpleNamespace(
             listen="127.0.0.1:8433",
             public_url="",
@@ -152,18 +153,22 @@ class Plane:
             policy_quorum=self.policy_quorum,
         )
         login = SimpleNamespace(client_id=None)
-        issuers = (SimpleNamespace(id="corp", login=login),)
+        issuers = (SimpleNamespace(id="corp", kind="oidc", login=login),)
         orders = SimpleNamespace(
             name="orders", host="db", port=5432, database="orders", tls="verify-full", user="pn",
             allow_superuser=False, roles=SimpleNamespace(read="r", write=None, admin=None),
         )  # fmt: skip
-        config = cast(
+        return cast(
             "Config",
             SimpleNamespace(
                 control=control, issuers=issuers, targets={"orders": orders},
                 policies=self.data_dir / "policies",
             ),
         )  # fmt: skip
+
+    async def start(self) -> None:
+        """Open the store and build the application."""
+        config = self.configure()
         tokens = GatewayTokens(self.data_dir / "identity" / "tokens.db", self.clock)
         revocations = RevocationKeeper(self.data_dir, self.epochs, self.clock)
         trail = Trail(Recorder(self))
@@ -190,6 +195,7 @@ class Plane:
             policies=Policies(config, self.data_dir, self.clock, self.reload),
             saved=SavedFilters(self.data_dir / "saved.db"),
             gateway_tokens=tokens,
+            login_codes=LoginCodes(self.clock),
             verify_logout=_no_logout,
             trail=trail,
             clock=self.clock,

@@ -1,0 +1,1 @@
+"""SAML 2.0 web logins: read in a process of their own, believed only where signed."""
