@@ -82,7 +82,7 @@ class PolicyPages(PageBase):
             for digest in {str(e.record.get("digest", "")) for e in events}
         }
         return self.page(
-            "policy_history.html", caller, events=events, kept=kept, old=old, new=new,
+            "policy_history.html", caller, found=events, kept=kept, old=old, new=new,
             changes=changes,
         )  # fmt: skip
 

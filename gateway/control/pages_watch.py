@@ -140,7 +140,7 @@ class WatchPages(PageBase):
         )
         older = min((e.sequence for e in events), default=0)
         return self.page(
-            "sessions_past.html", caller, events=events, who=who,
+            "sessions_past.html", caller, found=events, who=who,
             older=older if len(events) == STATEMENT_ROWS else 0, newest=before == TIME_MAX,
         )  # fmt: skip
 

@@ -22,22 +22,29 @@ const source = document.body.dataset.events;
 if (source) {
   const BURST_MS = 200; // a burst of changes is one look
   let pending = false;
-  const isBusy = () =>
-    [...document.querySelectorAll("main textarea, main input:not([type=hidden])")].some(
+  const isBusy = (region) =>
+    [...region.querySelectorAll("textarea, input:not([type=hidden])")].some(
       (field) => field.value !== field.defaultValue,
-    ) || document.querySelector("main details.confirm[open]") !== null;
-  const look = () => {
+    ) || region.querySelector("details.confirm[open]") !== null;
+  const look = async () => {
     pending = false;
-    const live = document.getElementById("live");
-    if (live && window.htmx) {
-      const here = window.location.pathname + window.location.search;
-      window.htmx.ajax("GET", here, { target: live, select: "#live", swap: "outerHTML" })
-        .then(() => showLocalTimes(document));
-    } else if (isBusy()) {
-      document.getElementById("stale").hidden = false;
-    } else {
-      window.location.reload();
+    const answer = await fetch(window.location.pathname + window.location.search);
+    if (!answer.ok || answer.redirected) {
+      window.location.reload(); // signed out meanwhile, or gone
+      return;
     }
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const region of document.querySelectorAll("[data-live]")) {
+      const next = fresh.getElementById(region.id);
+      const isSame = region.dataset.key !== undefined && region.dataset.key === next?.dataset.key;
+      if (!next || isSame) continue;
+      if (isBusy(region)) {
+        document.getElementById("stale").hidden = false;
+      } else {
+        window.htmx.swap(region, next.outerHTML, { swapStyle: "outerHTML" });
+      }
+    }
+    showLocalTimes(document);
   };
   const lookSoon = () => {
     if (document.hidden) {
