@@ -1,6 +1,6 @@
 """The pages in a real browser, at a phone's and a desk's width: use, access, hostile text.
 
-With POSTERN_SCREENSHOTS=1 the pictures of docs/ui.md are taken anew.
+With TAKE_SCREENSHOTS=1 the pictures of docs/ui.md are taken anew.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _clean(page: Page, *, name: str = "", width: str = "") -> None:
     assert found.violations_count == 0, found.generate_report()
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, f"{name}: {wide} pixels too wide"
-    if name in SHOWN and os.environ.get("POSTERN_SCREENSHOTS"):
+    if name in SHOWN and os.environ.get("TAKE_SCREENSHOTS"):
         PICTURES.mkdir(exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}-{width}.png")
 
