@@ -59,7 +59,14 @@ tests/%/node_modules/.ready: tests/%/package.json tests/%/package-lock.json $(VE
 	@PATH="$$PATH:$(CURDIR)/$(VENV)/bin" npm ci --silent --no-audit --no-fund --prefix tests/$*
 	@touch $@
 
-setup: $(VENV)/.ready-test $(NODE_PROJECTS:package.json=node_modules/.ready) ## install everything for development and tests
+# The JDBC driver, from Maven Central.
+tests/conformance/jdbc/lib/.ready: tests/conformance/jdbc/pom.xml $(VENV)/.ready-test
+	@echo "fetching the JDBC driver"
+	@cd $(@D)/.. && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib
+	@touch $@
+
+setup: $(VENV)/.ready-test $(NODE_PROJECTS:package.json=node_modules/.ready) \
+	tests/conformance/jdbc/lib/.ready ## install everything for development and tests
 
 setup-demo: $(VENV)/.ready-demo
 

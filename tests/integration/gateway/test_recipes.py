@@ -21,6 +21,7 @@ from sqlalchemy import event
 from tests.support.gateway import GatewayProcess
 
 NODE = Path(__file__).parents[2] / "conformance" / "node"
+JDBC = Path(__file__).parents[2] / "conformance" / "jdbc"
 NODE_PROGRAM = """
 import { exec } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -128,6 +129,17 @@ def test_node_postgres(shell: Shell) -> None:
     assert shutil.which("node"), "`make setup` installs Node.js"
     done = subprocess.run(
         ["node", "--input-type=module", "-e", NODE_PROGRAM], cwd=NODE, env=shell.environ,
+        capture_output=True, text=True, check=False, timeout=50,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == ("42", "")
+
+
+def test_jdbc(shell: Shell) -> None:
+    assert shutil.which("java"), "`make setup` installs Java where it may"
+    jars = list((JDBC / "lib").glob("postgresql-*.jar"))
+    assert jars, "`make setup` fetches the driver"
+    done = subprocess.run(
+        ["java", "-Xshare:auto", "-cp", str(jars[0]), "Recipe.java"], cwd=JDBC, env=shell.environ,
         capture_output=True, text=True, check=False, timeout=50,
     )  # fmt: skip
     assert (done.stdout.strip(), done.stderr) == ("42", "")
