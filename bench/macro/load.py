@@ -84,14 +84,21 @@ def measure_connections(programs: Programs, party: Party, count: int, number: in
 
 
 def measure_stream(programs: Programs, party: Party, kind: str, number: int) -> Sample:
+    size = STREAM_ROWS * STREAM_ROW_BYTES
+    return measure_rows(programs, party, f"stream {kind}", STREAM_QUERIES[kind], size, number)
+
+
+def measure_rows(
+    programs: Programs, party: Party, load: str, sql: str, size: int, number: int
+) -> Sample:
+    """Let psql read the rows of `sql`, `size` bytes of them, and throw them away."""
     before, started = usage(party.pids()), time.monotonic()
     command = [programs.psql, "-X", "-q", "-A", "-t", "-o", "/dev/null"]
     command += ["-h", "127.0.0.1", "-p", str(party.ports["simple"]), "-U", party.user]
-    command += ["-c", STREAM_QUERIES[kind], "orders"]
+    command += ["-c", sql, "orders"]
     subprocess.run(command, env=party.environment(), check=True, capture_output=True)
-    size = STREAM_ROWS * STREAM_ROW_BYTES
     rate = size / (time.monotonic() - started)
-    return _sample(party, f"stream {kind}", number, size, started, rate, _spent(party, before))
+    return _sample(party, load, number, size, started, rate, _spent(party, before))
 
 
 def _spent(party: Party, before: dict[int, Usage], mode: str = "simple") -> Usage:

@@ -93,10 +93,10 @@ def parties(bin_dir: Path | None, workers: int) -> Iterator[tuple[Cluster, list[
         found = [_direct(cluster)]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pn-bench-")))
         directory.chmod(0o755)
-        if shutil.which("pgbouncer", path=_PATH):
-            found.append(stack.enter_context(_pgbouncer(cluster, directory)))
+        if pgbouncer_version():
+            found.append(stack.enter_context(run_pgbouncer(cluster, directory)))
         found.append(stack.enter_context(_relay(cluster)))
-        found.append(stack.enter_context(_postern(cluster, directory / "postern", workers)))
+        found.append(stack.enter_context(run_postern(cluster, directory / "postern", workers)))
         yield cluster, found
 
 
@@ -116,7 +116,7 @@ def pgbouncer_version() -> str:
 
 
 @contextmanager
-def _pgbouncer(cluster: Cluster, directory: Path) -> Iterator[Party]:
+def run_pgbouncer(cluster: Cluster, directory: Path) -> Iterator[Party]:
     """Transaction pooling; before 1.21 a second instance with session pooling for prepared."""
     note = f"{pgbouncer_version()}, transaction pooling"
     with ExitStack() as stack:
@@ -201,8 +201,11 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _postern(cluster: Cluster, directory: Path, workers: int) -> Iterator[Party]:
-    gateway = GatewayProcess(cluster, directory, workers=workers, policy=POLICY)
+def run_postern(
+    cluster: Cluster, directory: Path, workers: int, policy: str = POLICY
+) -> Iterator[Party]:
+    """Postern on a data directory of its own."""
+    gateway = GatewayProcess(cluster, directory, workers=workers, policy=policy)
     with gateway:
         assert gateway.process is not None
         token = gateway.mint("bench-agent", ["bench"])
