@@ -205,6 +205,10 @@ cdef class Relay(ClientSide):
         self.approval = approval
         self.grant_token = token
 
+    def use_limits(self, StatementLimits limits):
+        """Hold the next statements against `limits`; `use_cache` sets the session's own again."""
+        self.limits = limits
+
     def refuse(self, bytes error not None):
         """Answer the waiting message with `error` (a whole ErrorResponse), as PostgreSQL would.
 

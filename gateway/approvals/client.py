@@ -110,10 +110,15 @@ class ApprovalClient:
         )
 
     async def consume(self, ticket: Ticket) -> bool:
-        """Take the approval for one execution; False when it is not there to be taken.
+        """As `take`, for whoever bounds nothing by the rows a reviewer saw."""
+        return await self.take(ticket) is not None
 
-        True means: this call and no other may forward the statement, once, now. The caller
-        owes a `finish`.
+    async def take(self, ticket: Ticket) -> int | None:
+        """Take the approval for one execution; None when it is not there to be taken.
+
+        A number means: this call and no other may forward the statement, once, now, and it may
+        change that many rows at the most; -1 when they are not bounded. The caller owes a
+        `finish`.
         """
         message = {
             "op": "approval.consume",
@@ -126,8 +131,12 @@ class ApprovalClient:
                 answer = await self._channel.request(message, CALL_TIMEOUT_S)
             except ChannelError:
                 continue  # same holder: the desk answers yes again if it already said yes to us
-            return answer.get("ok") is True
-        return False
+            if answer.get("ok") is not True:
+                return None
+            rows_max = answer.get("rows_max", -1)
+            # Not a number: taken by us, and run under the strictest bound there is.
+            return rows_max if isinstance(rows_max, int) else 0
+        return None
 
     async def finish(self, approval_id: str, outcome: str) -> None:
         """Report how the execution ended: "executed", "failed" or "unknown".

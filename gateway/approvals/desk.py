@@ -207,6 +207,19 @@ class ApprovalDesk:
         self._wake(approval_id)
         return taken
 
+    async def rows_max(self, approval_id: str) -> int:
+        """Return how many rows the approved run may change, -1 where the guard bounds none.
+
+        What the reviewer saw times the guard's factor; without a number, which no approval can
+        be given without, none at all.
+        """
+        approval = await self.get(approval_id)
+        factor = approval.request.terms.max_rows_seen
+        if not factor:
+            return -1
+        preview = (await self.background(approval)).preview
+        return 0 if preview is None or preview.rows is None else int(preview.rows * factor)
+
     async def finish(self, approval_id: str, outcome: str) -> Approval:
         """Record how the execution ended; raises Refusal."""
         approval = await self._call(

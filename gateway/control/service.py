@@ -110,7 +110,9 @@ class ControlService:
         digest, holder = message.get("digest"), message.get("holder")
         if not isinstance(digest, str) or not isinstance(holder, str) or not holder:
             raise Refusal(RefusalCode.INVALID, "consume needs the digest and a holder")
-        return {"ok": await self._desk.consume(_id(message), digest, holder)}
+        if not await self._desk.consume(_id(message), digest, holder):
+            return {"ok": False}
+        return {"ok": True, "rows_max": await self._desk.rows_max(_id(message))}
 
     async def _finish(self, message: Message) -> Message:
         approval = await self._desk.finish(_id(message), str(message.get("outcome")))

@@ -7,6 +7,7 @@ is watched here, for all sessions of a worker at once.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -53,6 +54,14 @@ def statement_limits(bounds: Bounds) -> StatementLimits | None:
         errors=tuple(errors),
         members=tuple(members),
     )
+
+
+def limits_for_run(bounds: Bounds, rows_max: int, rule: str) -> StatementLimits | None:
+    """Return `bounds` with at most `rows_max` changed rows, for one approved statement."""
+    own = bounds.affected_rows
+    if own is None or rows_max < own.max:
+        bounds = replace(bounds, affected_rows=Bound(rows_max, rule), enforced=True)
+    return statement_limits(bounds)
 
 
 def _most(bound: Bound | None) -> int:

@@ -17,6 +17,7 @@ from gateway.approvals.terms import Terms
 from gateway.errors import ApprovalPending, Cancelled, MaskedColumnUse
 from gateway.limits import APPROVAL_HOLD_S_MAX, APPROVAL_NOTICE_S
 from gateway.protocol.messages import build_notice
+from gateway.session.bounding import limits_for_run
 
 if TYPE_CHECKING:
     from gateway.session.session import Session
@@ -58,21 +59,26 @@ async def hold_statement(session: Session) -> None:
         raise answer_error(state, ticket.id, comment)
     if relay.is_stale:
         return  # decided anew first; the approval is found again if it still fits
-    if not await _consume(session, ticket):
+    rows_max = await _consume(session, ticket)
+    if rows_max is None:
         raise answer_error(ApprovalState.EXECUTING, ticket.id)
     if session.ended or relay.is_stale:
         await session.worker.approvals.finish(ticket.id, "failed")
         return
+    if rows_max >= 0:
+        # Nothing else is sent until the run is settled, so the bound is for it alone.
+        rule = str(decision.approval["rule"])
+        relay.use_limits(limits_for_run(session.login.rights.profile.bounds, rows_max, rule))
     relay.allow_once(ticket.id.encode(), ticket.id)
 
 
-async def _consume(session: Session, ticket: Ticket) -> bool:
+async def _consume(session: Session, ticket: Ticket) -> int | None:
     """Take the approval. A cancel meanwhile must not leave it taken and unused."""
     approvals = session.worker.approvals
-    taking = session.worker.spawn(approvals.consume(ticket), f"consume-{ticket.id}")
+    taking = session.worker.spawn(approvals.take(ticket), f"consume-{ticket.id}")
 
     async def give_up() -> None:
-        if await taking:
+        if await taking is not None:
             await approvals.finish(ticket.id, "failed")
 
     try:
@@ -85,6 +91,7 @@ async def _consume(session: Session, ticket: Ticket) -> bool:
 def report_finished(session: Session) -> None:
     """Tell the desk how approved statements ended."""
     finished, session.relay.finished = session.relay.finished, []
+    session.relay.use_limits(session.login.rights.limits)
     for approval_id, outcome, _rows in finished:
         session.worker.spawn(
             session.worker.approvals.finish(approval_id, _OUTCOMES.get(outcome, "unknown")),

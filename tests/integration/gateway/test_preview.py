@@ -12,7 +12,7 @@ import pytest
 from tests.support.gateway import GatewayProcess, wait_until
 from tests.support.sample import POLICY
 from tests.support.stands import EMBEDDED, Stand, Stands, own_directory
-from tests.support.wireclient import WireClient, bind, execute, parse, query
+from tests.support.wireclient import SYNC, WireClient, bind, errors, execute, parse, query
 
 SCHEMA = """
 create table sales.parents (id int primary key, secret text);
@@ -138,3 +138,41 @@ def test_a_preview_cannot_write_and_is_no_second_statement(counting: Stand) -> N
     log = counting.settled_log()
     assert "BEGIN READ ONLY" in log
     assert f"EXPLAIN (FORMAT JSON) {sql}" in log
+
+
+@pytest.mark.parametrize("path", ["simple", "extended"])
+def test_a_run_that_grew_is_undone(counting: Stand, path: str) -> None:
+    """Goal: approved for 3 rows, twice that at most. Method: rows appear while a person thinks."""
+    gateway = counting.gateway
+    sql = f"delete from sales.scratch where amount = 7 /* {path} */"
+    with counting.server() as server:
+        server.execute("delete from sales.scratch")
+        fill = "insert into sales.scratch select i, 'x', 7 from generate_series({}, {}) i"
+        server.execute(fill.format(1, 3).encode())
+        with _client(gateway) as client:
+            client.send(query(sql) if path == "simple" else parse(sql) + bind() + execute() + SYNC)
+            found = _preview(gateway, sql)
+            assert found["preview"]["rows"] == 3
+            server.execute(fill.format(4, 7).encode())
+            _approve(gateway, found["id"])
+            (error,) = errors(client.until_ready())
+            assert error["M"].startswith("PN501 the statement changes more than 6 rows")
+            assert server.execute("select count(*) from sales.scratch").fetchone() == (7,)
+            # The bound was for that run alone; another is asked for, seen and runs.
+            client.send(query(f"{sql} -- again"))
+            again = _preview(gateway, f"{sql} -- again")
+            assert again["preview"]["rows"] == 7
+            _approve(gateway, again["id"])
+            assert ("C", b"DELETE 7\0") in client.until_ready()
+            client.send(query("insert into sales.scratch select i from generate_series(1, 50) i"))
+            assert errors(client.until_ready()) == []
+        server.execute("delete from sales.scratch")
+
+
+def _approve(gateway: GatewayProcess, approval_id: str) -> None:
+    answer = httpx.post(
+        f"http://127.0.0.1:{gateway.control_port}/v1/approvals/{approval_id}/approve",
+        headers={"authorization": f"Bearer {gateway.mint('dana', ['dba'])}"},
+        json={}, trust_env=False,
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
