@@ -95,7 +95,7 @@ cdef class ClientSide(Guarding):
         guard = self._guard_query(verdict)
         if guard < 0:
             return -2 - guard
-        statement = self.write_intent(verdict, data + pos, end - 1 - pos, False, NULL, 0)
+        statement = self.write_intent(verdict, data + pos, end - 1 - pos, False, NULL, 0, None)
         if statement <= 0:
             return ACTION_JOURNAL if statement == 0 else self._unrecorded()
         if guard == GUARD_WRAPPED:
@@ -270,7 +270,7 @@ cdef class ClientSide(Guarding):
         portal.started_ns = now_ns()
         portal.statement = self.write_intent(
             portal.verdict, <const uint8_t *><char *>prepared.sql, len(prepared.sql), True,
-            data + name_end + 1, values_end - name_end - 1
+            data + name_end + 1, values_end - name_end - 1, prepared.types
         )
         if portal.statement <= 0:
             return ACTION_JOURNAL if portal.statement == 0 else self._unrecorded()

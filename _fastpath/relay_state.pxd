@@ -48,7 +48,7 @@ cdef class RelayState:
 
     cdef int64_t write_intent(
         self, Verdict verdict, const uint8_t *sql, Py_ssize_t sql_size, bint extended,
-        const uint8_t *binds, Py_ssize_t binds_size
+        const uint8_t *binds, Py_ssize_t binds_size, bytes types
     )
     cdef int write_result(
         self, int64_t statement, bytes outcome, const uint8_t *tag, Py_ssize_t tag_size,

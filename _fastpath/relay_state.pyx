@@ -3,7 +3,7 @@
 An intent is in the journal before a byte of its statement leaves. Records are composed in the
 ring itself from fragments that were serialised once, per session and per decision.
 """
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from _fastpath.events cimport EVENT_BROKEN, EVENT_FINISHED
@@ -78,13 +78,14 @@ cdef class RelayState:
 
     cdef int64_t write_intent(
         self, Verdict verdict, const uint8_t *sql, Py_ssize_t sql_size, bint extended,
-        const uint8_t *binds, Py_ssize_t binds_size
+        const uint8_t *binds, Py_ssize_t binds_size, bytes types
     ):
         """Record that a statement is about to run; its number, 0 when the journal is full.
 
         -1 when the record was cut: a bug in the reservation, and no ground to run anything.
 
-        `binds` are the parameters of a Bind message: format codes, then values, checked before.
+        `binds` are the parameters of a Bind message: format codes, then values, checked before;
+        `types` the OIDs that Parse gave for them, count first, or None.
         """
         cdef Journal journal = self.journal
         cdef Py_ssize_t parameters = 0
@@ -93,7 +94,7 @@ cdef class RelayState:
             parameters = 6 * PARAMETERS_SIZE_MAX if binds_size > PARAMETERS_SIZE_MAX else (
                 6 * binds_size
             )
-            parameters += 40 * load_be16u(binds + 2 + 2 * load_be16u(binds))
+            parameters += 64 * load_be16u(binds + 2 + 2 * load_be16u(binds))
         cdef Py_ssize_t in_flight = self.link.queue.count if self.link is not None else 0
         cdef Py_ssize_t wanted = (
             len(self.intent_prefix) + len(verdict.audit) + 6 * sql_size + parameters + 1024
@@ -111,7 +112,7 @@ cdef class RelayState:
         journal.put_json_text(sql, sql_size)
         put(journal, b'"')
         if binds_size > 0:
-            put_parameters(journal, binds, binds_size)
+            put_parameters(journal, binds, types, verdict.redact_params)
         if self.approval is not None:
             put(journal, b',"approval":"')
             journal.put_json_text(<const uint8_t *><char *>self.approval, len(self.approval))
@@ -189,8 +190,15 @@ cdef class RelayState:
         )
 
 
-cdef int put_parameters(Journal journal, const uint8_t *data, Py_ssize_t size) except -1:
-    """Append `,"params":[...]`. Text values are readable, binary ones hexadecimal."""
+cdef int put_parameters(
+    Journal journal, const uint8_t *data, bytes types, bint redact
+) except -1:
+    """Append `,"params":[...]`: text as it is, binary as hexadecimal with its type's OID.
+
+    `gateway/audit/params.py` reads the latter: here nothing is decoded on the way.
+    """
+    cdef const uint8_t *oids = NULL if types is None else <const uint8_t *><char *>types
+    cdef Py_ssize_t known = 0 if types is None else (len(types) - 2) // 4
     cdef Py_ssize_t formats = load_be16u(data)
     cdef const uint8_t *codes = data + 2
     cdef Py_ssize_t pos = 2 + 2 * formats
@@ -209,7 +217,11 @@ cdef int put_parameters(Journal journal, const uint8_t *data, Py_ssize_t size) e
         if length < 0:
             put(journal, b"null")
             continue
-        if length > PARAMETER_SIZE_MAX or written + length > PARAMETERS_SIZE_MAX:
+        if redact:
+            put(journal, b'{"redacted_bytes":')
+            journal.put_int(length)
+            put(journal, b"}")
+        elif length > PARAMETER_SIZE_MAX or written + length > PARAMETERS_SIZE_MAX:
             put(journal, b'{"omitted_bytes":')
             journal.put_int(length)
             put(journal, b"}")
@@ -217,7 +229,10 @@ cdef int put_parameters(Journal journal, const uint8_t *data, Py_ssize_t size) e
             format = load_be16(codes) if formats == 1 else (
                 load_be16(codes + 2 * index) if index < formats else 0
             )
-            put_parameter(journal, data + pos, length, format)
+            put_parameter(
+                journal, data + pos, length, format,
+                <uint32_t>load_be32(oids + 2 + 4 * index) if index < known else 0
+            )
             written += length
         pos += length
     put(journal, b"]")
@@ -225,7 +240,7 @@ cdef int put_parameters(Journal journal, const uint8_t *data, Py_ssize_t size) e
 
 
 cdef int put_parameter(
-    Journal journal, const uint8_t *data, Py_ssize_t size, int format
+    Journal journal, const uint8_t *data, Py_ssize_t size, int format, uint32_t type_oid
 ) except -1:
     cdef Py_ssize_t index
     cdef uint8_t pair[2]
@@ -235,7 +250,12 @@ cdef int put_parameter(
         journal.put_json_text(data, size)
         put(journal, b'"')
         return 0
-    put(journal, b'{"hex":"')
+    put(journal, b"{")
+    if type_oid:
+        put(journal, b'"type":')
+        journal.put_int(type_oid)
+        put(journal, b",")
+    put(journal, b'"hex":"')
     for index in range(size):
         pair[0] = digits[data[index] >> 4]
         pair[1] = digits[data[index] & 15]

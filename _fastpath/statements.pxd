@@ -30,6 +30,7 @@ cdef class Verdict:
     cdef readonly bint affects, changes, returns_rows   # its tag counts rows that it changes
     cdef readonly int count           # statements in the string
     cdef readonly bint once           # depends on session state: asked for anew each time
+    cdef readonly bint redact_params  # the intent tells only how many bytes each parameter has
     cdef tuple cursors                # per statement (CursorUse, name) or None; None without any
     cdef tuple settings               # per statement (SettingUse, name, query) or None; as above
     cdef bint fetches                 # a statement of it returns the rows of a cursor

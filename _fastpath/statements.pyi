@@ -20,6 +20,7 @@ class Verdict:
     returns_rows: bool
     count: int
     once: bool
+    redact_params: bool
     def __init__(
         self,
         action: int,
@@ -41,6 +42,7 @@ class Verdict:
         once: bool = False,
         cursors: tuple[tuple[int, bytes] | None, ...] | None = None,
         settings: tuple[tuple[int, str, bytes] | None, ...] | None = None,
+        redact_params: bool = False,
     ) -> None: ...
 
 class VerdictCache:

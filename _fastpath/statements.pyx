@@ -45,6 +45,7 @@ cdef class Verdict:
         bint once=False,
         tuple cursors=None,
         tuple settings=None,
+        bint redact_params=False,
     ):
         """`cursors`: per statement (use, name) of a cursor of SQL or None; None without any.
 
@@ -68,6 +69,7 @@ cdef class Verdict:
         self.once = once
         self.cursors = cursors
         self.settings = settings
+        self.redact_params = redact_params
         self.fetches = cursors is not None and any(
             use is not None and use[0] == CURSOR_FETCH for use in cursors
         )

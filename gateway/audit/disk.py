@@ -41,6 +41,11 @@ class DiskWatch:
         self._has_warned = False
         self.is_paused = False
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the last look found the disk below both marks."""
+        return not self.is_paused and not self._has_warned
+
     def look(self) -> Iterator[tuple[str, float]]:
         """Measure; (record kind, share) of what is to be recorded. Raises OSError."""
         share = self._measure(self._directory)

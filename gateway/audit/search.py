@@ -18,6 +18,7 @@ import orjson
 
 from gateway.audit.chain import EntryKind
 from gateway.audit.index import Block, IndexReader, index_path
+from gateway.audit.params import readable_params
 from gateway.audit.segments import (
     FILE_HEADER_SIZE,
     list_segments,
@@ -71,11 +72,11 @@ class Event:
     result: Record | None = None
 
     def merged(self) -> Record:
-        """One object with the fields of both; the result does not hide the intent's."""
-        if self.result is None:
-            return {"sequence": self.sequence, **self.record}
-        rest = {key: value for key, value in self.result.items() if key not in self.record}
-        return {"sequence": self.sequence, **self.record, **rest}
+        """One object with the fields of both, parameters readable; the intent's fields win."""
+        merged = {**self.result, **self.record} if self.result else self.record
+        if isinstance(params := merged.get("params"), list):
+            merged = {**merged, "params": readable_params(params)}
+        return {"sequence": self.sequence, **merged}
 
     def matches(self, query: Query) -> bool:
         """Whether all conditions of `query` hold."""

@@ -17,6 +17,7 @@ from typing import Any
 from _fastpath.journal import JournalReader, RingDamaged
 from _fastpath.terms import TermScanner
 from gateway import metrics
+from gateway.audit.ballast import Ballast
 from gateway.audit.disk import DiskWatch, disk_share
 from gateway.audit.index import AuditIndex, index_path
 from gateway.audit.packer import Packer
@@ -68,6 +69,7 @@ class AuditWriter:
             refuse_share=self._settings.disk_refuse_share,
             measure=measure_disk,
         )
+        self._ballast = Ballast(self._directory)
         self._readers: dict[str, JournalReader] = {}
         self._read: list[JournalReader] = []  # read from since the last flush
         self._lives: dict[int, int] = {}  # ring id -> first sequence of its present producer
@@ -144,7 +146,7 @@ class AuditWriter:
         except OSError as error:
             # Full or broken disk: keep everything in the rings and try again.
             _LOG.error("the audit trail cannot be written: %s", error)
-            self._retry_due = now + _RETRY_S
+            self._retry_due = now if self._ballast.drop(error) else now + _RETRY_S
             self._rewind()
             return 0
 
@@ -158,6 +160,8 @@ class AuditWriter:
             self._disk_due = now + _DISK_LOOK_S
             for kind, share in self._disk.look():
                 self._append_own(kind=kind, share=round(share, 4))
+            if self._disk.has_room:
+                self._ballast.hold()
         if self._segments.is_closed:  # the disk was full in the middle of a rotation
             self._rotate()
         count = 0

@@ -110,6 +110,8 @@ class TargetPolicy:
             catalog_version=self.catalog.version,
             relations=frozenset(self.catalog.by_oid) if masked else frozenset(),
             bounds=Bounds.strictest(limits, enforced=policy.mode == "enforce"),
+            redact_params=policy.audit.params == "none"
+            or (policy.audit.params == "masked" and bool(masked)),
         )
         return Rights(
             target=self.target,

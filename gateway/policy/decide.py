@@ -372,6 +372,7 @@ def _conclude(rights: Rights, found: _Findings) -> Decision:
         profile_key=rights.profile.key,
         policy_digest=rights.profile.policy_digest,
         catalog_version=rights.profile.catalog_version,
+        redact_params=rights.profile.redact_params,
     )
     if rights.mode == "shadow" and action != "allow" and not found.hard:
         return _shadowed(decision, found)
@@ -392,4 +393,5 @@ def _shadowed(decision: Decision, found: _Findings) -> Decision:
         profile_key=decision.profile_key,
         policy_digest=decision.policy_digest,
         catalog_version=decision.catalog_version,
+        redact_params=decision.redact_params,
     )

@@ -192,6 +192,7 @@ class Decision:
     profile_key: str = ""
     policy_digest: str = ""
     catalog_version: str = ""
+    redact_params: bool = False  # the record tells only the size of each parameter
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -210,6 +211,7 @@ class Decision:
             "profile_key": self.profile_key,
             "policy_digest": self.policy_digest,
             "catalog_version": self.catalog_version,
+            "redact_params": self.redact_params,
         }
 
     @classmethod
@@ -230,6 +232,7 @@ class Decision:
             profile_key=wire["profile_key"],
             policy_digest=wire["policy_digest"],
             catalog_version=wire["catalog_version"],
+            redact_params=wire["redact_params"],
         )
 
     def client_error(self) -> ClientError | None:

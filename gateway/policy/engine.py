@@ -227,4 +227,5 @@ def _stamp(rights: Rights) -> dict[str, Any]:
         "profile_key": rights.profile.key,
         "policy_digest": rights.profile.policy_digest,
         "catalog_version": rights.profile.catalog_version,
+        "redact_params": rights.profile.redact_params,
     }

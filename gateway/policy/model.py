@@ -293,6 +293,7 @@ class Audit(Section):
     """What the trail holds, and what happens when it cannot be written."""
 
     sql: Literal["full"] = "full"
+    params: Literal["full", "masked", "none"] = "full"
     on_failure: Literal["refuse"] = "refuse"
 
 

@@ -82,6 +82,7 @@ class Profile:
     catalog_version: str = ""
     relations: frozenset[int] = frozenset()
     bounds: Bounds = field(default_factory=Bounds)
+    redact_params: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Return a plain dict for the channel between processes."""
@@ -96,6 +97,7 @@ class Profile:
             "catalog_version": self.catalog_version,
             "relations": list(self.relations),
             "bounds": self.bounds.to_wire(),
+            "redact_params": self.redact_params,
         }
 
     @classmethod
@@ -112,4 +114,5 @@ class Profile:
             catalog_version=wire["catalog_version"],
             relations=frozenset(wire["relations"]),
             bounds=Bounds.from_wire(wire["bounds"]),
+            redact_params=wire["redact_params"],
         )

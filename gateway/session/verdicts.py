@@ -47,6 +47,7 @@ def build_verdict(decision: Decision) -> Verdict:
         once=decision.cache == "never",
         cursors=_cursors(plans),
         settings=_settings(plans),
+        redact_params=decision.redact_params,
     )
 
 
