@@ -303,16 +303,28 @@ class AuditFollower:
 
     PENDING_MAX: Final = 10_000
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, after: int | None = None) -> None:
+        """Begin behind the newest entry, or behind sequence `after`."""
         self._segments = segment_directory(data_dir)
         self._pending: OrderedDict[Place, tuple[float, Event]] = OrderedDict()
         paths = list_segments(self._segments)
         self._first = segment_number(paths[-1]) if paths else 0
         self._offset = FILE_HEADER_SIZE
-        if paths:
+        self._after, self._read_to = after or 0, after or 0
+        if after is not None:
+            numbers = [segment_number(path) for path in paths]
+            begun = [number for number in numbers if number <= after + 1]
+            self._first = max(begun) if begun else min(numbers, default=0)
+        elif paths:
             # By entries and not by size: the last one may be only half written at this moment.
             for entry in read_entries(read_segment(paths[-1]), start=FILE_HEADER_SIZE):
                 self._offset = entry.end
+
+    @property
+    def cursor(self) -> int:
+        """Beginning behind this sequence again misses nothing; some may come twice."""
+        waiting = [event.sequence - 1 for _, event in self._pending.values()]
+        return min([self._read_to, *waiting])
 
     def poll(self, now_s: float) -> list[Event]:
         """Events since the last poll; `now_s` is any monotonic reading."""
@@ -325,9 +337,12 @@ class AuditFollower:
                 self._first, self._offset = first, FILE_HEADER_SIZE
             data = read_segment(path, self._offset)
             for entry in read_entries(data, base=self._offset):
-                self._offset = entry.end
+                self._offset, self._read_to = entry.end, entry.sequence
             for sequence, record in parse_records(data):
-                self._take(sequence, record, now_s, events)
+                if sequence > self._after:
+                    self._take(sequence, record, now_s, events)
+            if len(events) >= self.PENDING_MAX:
+                return events  # a long way behind: the rest with the next calls
         while self._pending:
             place, (since, event) = next(iter(self._pending.items()))
             if now_s - since < 1.0 and len(self._pending) < self.PENDING_MAX:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from gateway.audit.export import formatter, read_events
 from gateway.audit.words import parse_words
+from gateway.cli.audit_follow import follow, follow_options, open_sink
 from gateway.cli.audit_place import data_dir_option, find_data_dir
 from gateway.cli.output import EXIT_NEGATIVE, EXIT_USAGE, fail
 
@@ -28,6 +30,7 @@ from gateway.cli.output import EXIT_NEGATIVE, EXIT_USAGE, fail
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write; default standard output.",
 )
+@follow_options
 @data_dir_option
 def export_command(
     config_path: Path | None,
@@ -35,10 +38,17 @@ def export_command(
     words: tuple[str, ...],
     form: str,
     output: Path | None,
+    *,
+    is_follow: bool,
+    to: str,
+    secret_file: Path | None,
+    ca: Path | None,
+    cursor: Path | None,
 ) -> None:
     """Write events, oldest first, one per line; WORDS narrow them as in `search`.
 
-    Status 1 when there is none.
+    With -f go on with what is recorded, at least once each: to standard output, a file (appended),
+    a syslog server (RFC 5424 over TLS) or a webhook (signed, retried). Else status 1 for none.
     """
     directory = find_data_dir(config_path, data_dir)
     try:
@@ -46,6 +56,16 @@ def export_command(
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
     line_of, count = formatter(form), 0
+    if is_follow:
+        with ExitStack() as stack:
+            try:
+                sink = open_sink(to, output, ca, secret_file, stack)
+            except (OSError, ValueError) as error:
+                fail(str(error), EXIT_USAGE)
+            follow(directory, query, line_of, sink, cursor)
+        return
+    if to or cursor:
+        fail("--to and --cursor go with --follow", EXIT_USAGE)
     try:
         with click.open_file(str(output) if output else "-", "w", encoding="utf-8") as file:
             for event in read_events(directory, query):

@@ -89,15 +89,12 @@ class TargetPolicy:
             for rule in policy.denies
             if self._concerns(rule, parties)
         )
-        guards = tuple(
-            GuardRule.of(rule, _scope(rule))
-            for rule in policy.guards
-            if self._concerns(rule, parties)
-        )
+        held_back = (rule for rule in policy.guards if self._concerns(rule, parties))
+        guards = tuple(GuardRule.of(rule, _scope(rule)) for rule in held_back)
         limits = [rule for rule in policy.limits if self._concerns(rule, parties)]
         active = self._masks(parties)
         masked, specs = Masking(self.catalog, self.bindings, active).build(self.exposures)
-        rules = [[rule.id for rule in of_kind] for of_kind in (denies, guards)]
+        rules = [[r.id for r in of_kind] for of_kind in (denies, guards)]
         held = [[[rule.id, rule.level, *rule.effects] for rule in of_one] for of_one in held_by]
         profile = Profile(
             key=self._key(level, [held, *rules, [rule.id for rule in limits]], active),
@@ -110,8 +107,7 @@ class TargetPolicy:
             catalog_version=self.catalog.version,
             relations=frozenset(self.catalog.by_oid) if masked else frozenset(),
             bounds=Bounds.strictest(limits, enforced=policy.mode == "enforce"),
-            redact_params=policy.audit.params == "none"
-            or (policy.audit.params == "masked" and bool(masked)),
+            redact_params=policy.audit.params in (("none", "masked") if masked else ("none",)),
         )
         return Rights(
             target=self.target,
