@@ -20,6 +20,7 @@ from gateway.audit.view import COLUMNS, parse_time, row
 from gateway.audit.words import parse_words
 from gateway.cli.audit_export import export_command
 from gateway.cli.audit_place import data_dir_option, find_data_dir
+from gateway.cli.audit_report import report_command
 from gateway.cli.audit_retention import hold_command, purge_command, release_command
 from gateway.cli.output import (
     EXIT_NEGATIVE,
@@ -50,6 +51,7 @@ command.add_command(export_command)
 command.add_command(purge_command)
 command.add_command(hold_command)
 command.add_command(release_command)
+command.add_command(report_command)
 
 
 @command.command()

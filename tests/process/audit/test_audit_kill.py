@@ -147,3 +147,88 @@ def test_a_writer_told_to_stop_drains_signs_and_closes(tmp_path: Path) -> None:
     assert numbers(tmp_path) == list(range(500))
     assert result.is_clean
     assert result.signed_to == result.last_sequence
+
+
+# Named points of the writer's path. At each the child kills itself once, the n-th time it is there.
+POINTS = {
+    "before-write": "before(segments.SegmentWriter, '_write')",
+    "after-write": "after(segments.SegmentWriter, '_write')",
+    "torn-write": "torn()",
+    "before-flush": "before(segments.SegmentWriter, 'sync')",
+    "after-flush": "after(segments.SegmentWriter, 'sync')",
+    "before-close-entry": "before(segments.SegmentWriter, 'append_close')",
+    "after-close-entry": "after(segments.SegmentWriter, 'append_close')",
+    "before-checkpoint": "before(writer, 'append_line')",
+    "after-checkpoint": "after(writer, 'append_line')",
+    "before-open-segment": "before(segments.SegmentWriter, 'open_new')",
+    "after-open-segment": "after(segments.SegmentWriter, 'open_new')",
+    "before-index-commit": "before(index.AuditIndex, 'commit')",
+    "packed-not-removed": "before(pathlib.Path, 'unlink')",
+    "before-pack-rename": "before(pathlib.Path, 'rename')",
+}
+DYING = """
+import os, pathlib, signal, sys
+from gateway.audit import index, segments, writer
+left = int(sys.argv[2])
+
+def die():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def before(owner, name):
+    real = getattr(owner, name)
+    def call(*given, **named):
+        die()
+        return real(*given, **named)
+    setattr(owner, name, call)
+
+def after(owner, name):
+    real = getattr(owner, name)
+    def call(*given, **named):
+        found = real(*given, **named)
+        die()
+        return found
+    setattr(owner, name, call)
+
+def torn():
+    real = segments._write_all
+    def call(fd, content):
+        global left
+        left -= 1
+        if left == 0:
+            os.write(fd, bytes(content)[: len(content) // 2 + 1])
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(fd, content)
+    segments._write_all = call
+
+POINT
+writer.AuditWriter(pathlib.Path(sys.argv[1]), writer.WriterSettings(
+    segment_bytes_max=60_000, checkpoint_s=0.02, batch_bytes_max=20_000)).run(lambda: False)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_writer_killed_at_any_named_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Goal: no point of the path is special. Method: die at each while records come."""
+    ring, sent = open_ring(tmp_path, size=4 << 20), 0
+    for number, (point, code) in enumerate(POINTS.items()):
+        child = spawn(DYING.replace("POINT", code), str(tmp_path), str(1 + number % 3))
+        deadline = time.monotonic() + 60
+        while child.poll() is None:
+            assert time.monotonic() < deadline, f"{point} is never reached"
+            for _ in range(20):
+                if ring.append(b'{"v":1,"kind":"statement.intent","n":%d}' % sent):
+                    sent += 1
+            pause(0.002)
+        assert child.returncode == -signal.SIGKILL, point
+    writer = AuditWriter(tmp_path)
+    writer.open()
+    drain(writer)
+    writer.close()
+    assert numbers(tmp_path) == list(range(sent))
+    result = verify(tmp_path)
+    assert result.problems == []
+    assert tiny_verify(tmp_path) == ""
+    assert result.segments > 3
