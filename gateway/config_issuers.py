@@ -114,6 +114,12 @@ class Issuer:
         "What a saml issuer must sign: response and assertion, or the assertion alone.",
         default="both",
     )
+    introspection: bool = setting(
+        kinds.boolean(),
+        "Ask this issuer about opaque tokens at the token exchange (RFC 7662), as the client of "
+        "`login`. At most one issuer.",
+        default=False,
+    )
     login: IssuerLogin = section(IssuerLogin, "Web login of people (authorization code, PKCE).")
 
 
@@ -138,6 +144,13 @@ def check_issuer(issuer: Issuer, config: Config, builder: Builder) -> None:
 
 def _check_login(issuer: Issuer, config: Config, builder: Builder) -> None:
     client_id = issuer.login.client_id
+    if issuer.introspection:
+        key: KeyPath = ("issuers", issuer.id, "introspection")
+        if client_id is None or issuer.login.credential.kind == "none":
+            raise builder.error(key, "needs login.client_id and login.credential")
+        if [one.id for one in config.issuers if one.introspection] != [issuer.id]:
+            # An opaque token does not say whose it is, and one issuer's is no other's business.
+            raise builder.error(key, "only one issuer can be asked about opaque tokens")
     if client_id is None:
         return
     where: KeyPath = ("issuers", issuer.id, "login", "client_id")

@@ -70,7 +70,9 @@ class ExchangeApi:
         try:
             return await self._exchange(request, await read_form(request))
         except TokenRefused as refused:
-            request.state.reason = f"{refused.code}: {refused}"
+            # What proving the token found is the precise one, where it came that far.
+            found = getattr(request.state, "reason", "")
+            request.state.reason = found or f"{refused.code}: {refused}"
             return _refusal(refused.code, str(refused))
 
     async def revoke(self, request: Request) -> Response:

@@ -45,7 +45,9 @@ function makeProvider() {
       backchannelLogout: { enabled: true },
       deviceFlow: { enabled: true },
       introspection: { enabled: true },
+      revocation: { enabled: true },
     },
+    extraTokenClaims: (_ctx, token) => ({ groups: GROUPS[token.accountId] ?? [] }),
     // Its own fetch calls no address of this host, where the gateway of the tests is.
     fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
     findAccount: (_ctx, sub) => ({

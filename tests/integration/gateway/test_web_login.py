@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -49,6 +49,7 @@ def place(stands: Stands) -> Iterator[Place]:
         section = (
             f'[[issuers]]\nid = "corp"\nissuer = "{issuer}"\naudiences = ["{WEB_CLIENT_ID}", '
             f'"{CLIENT_ID}"]\n'
+            "introspection = true\n"
             f'login = {{client_id = "{WEB_CLIENT_ID}", credential = {{file = "{secret}"}}}}\n'
         )
         gateway = GatewayProcess(
@@ -247,6 +248,54 @@ def person_at_the_database(place: Place, name: str) -> psycopg.Connection[Any]:
     threads[0].join()
     client.http.close()
     return place.gateway.connect(password=token)
+
+
+def test_an_opaque_token_is_exchanged_after_asking_its_issuer(place: Place) -> None:
+    """Goal: RFC 7662 against a real provider; an access token that it has revoked is refused."""
+    answers: list[dict[str, Any]] = []
+    client = discover(place.issuer, CLIENT_ID, "openid")
+    told: list[str] = []
+    keep = replace(client, http=_Keeping(answers))
+    keep.log_in_by_device(lambda url, code: told.append(visit(url, "bot", code=code).text))
+    keep.http.close()
+    client.http.close()
+    opaque = next(str(a["access_token"]) for a in answers if "access_token" in a)
+    assert opaque.count(".") == 0
+
+    def exchange(token: str) -> httpx.Response:
+        fields = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": token,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        }
+        return httpx.post(f"{place.url}/v1/tokens/exchange", data=fields)
+
+    given = exchange(opaque).json()
+    assert given["expires_in"] <= 900
+    with place.gateway.connect(password=given["access_token"]) as connection:
+        assert "bot" in str(connection.execute("show postern.whoami").fetchone())
+    assert exchange(opaque[:-1] + "x").status_code == 400
+    ended = httpx.post(
+        client.endpoints["revocation_endpoint"], data={"token": opaque, "client_id": CLIENT_ID}
+    )
+    assert ended.is_success
+    assert exchange(opaque).status_code == 400
+    trail = str(place.gateway.audit("-n", "50"))
+    assert "not active" in trail
+    assert opaque not in trail + place.gateway.log
+
+
+class _Keeping(httpx.Client):
+    """A client that remembers the JSON it was answered."""
+
+    def __init__(self, answers: list[dict[str, Any]]) -> None:
+        super().__init__(timeout=15)
+        self._answers = answers
+
+    def request(self, *given: Any, **more: Any) -> httpx.Response:
+        response = super().request(*given, **more)
+        self._answers.append(response.json())
+        return response
 
 
 def test_nobody_else_can_log_people_out(place: Place) -> None:
