@@ -20,8 +20,7 @@ cdef enum RelayAction:
 
 cdef class Outgoing(ServerSide):
     cdef bytes input
-    cdef Py_ssize_t pos, end          # the message of `input` that is next, or being handled
-    cdef Py_ssize_t span_from, span_to    # verbatim bytes of `input` on their way to the server
+    cdef Py_ssize_t pos, end, span_from, span_to    # next message; what leaves of `input` as it is
     cdef list pieces                  # a message larger than its reads
     cdef Py_ssize_t pieces_size, need
     cdef bint discarding              # after a refusal: until Sync
