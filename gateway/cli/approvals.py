@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.approvals_watch import watch_command
 from gateway.cli.control_client import ControlClient, api_options, connect
 from gateway.cli.output import console, json_option, print_json, print_table
 from gateway.control.visible import visible, visible_text
@@ -21,6 +22,9 @@ WIDTH = 60
 @click.group()
 def command() -> None:
     """List and decide statements that wait for a person."""
+
+
+command.add_command(watch_command)
 
 
 @command.command("list")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
@@ -294,3 +296,39 @@ def test_malformed_http_hurts_nobody(control: Control) -> None:
             except OSError:
                 pass
     assert httpx.get(f"{control.url}/healthz", trust_env=False).status_code == 200
+
+
+def test_watching_with_keys(control: Control) -> None:
+    """Goal: a decision by one key. Method: the real command on a pseudo-terminal."""
+    first = control.work(lambda worker: worker.request(control.asking("delete from a")))
+    second = control.work(lambda worker: worker.request(control.asking("delete from b")))
+    master, slave = pty.openpty()
+    environ = {
+        **os.environ, "POSTERN_URL": control.url, "POSTERN_TOKEN": control.token("ann", "dba"),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "gateway.cli.main", "approvals", "watch"]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as watch:
+        os.close(slave)
+        said = ""
+
+        def wait_for(text: str) -> None:
+            nonlocal said
+            deadline = time.monotonic() + 20
+            while text not in said:
+                assert time.monotonic() < deadline, said
+                if select.select([master], [], [], 1)[0]:
+                    said += os.read(master, 4096).decode(errors="replace")
+
+        wait_for("delete from a")
+        os.write(master, b"a")
+        wait_for(f"{first.id} is approved")
+        wait_for("delete from b")
+        os.write(master, b"v")
+        wait_for("why: ")
+        os.write(master, b"d")
+        wait_for(f"{second.id} is denied")
+        wait_for("nothing waits for you")
+        os.write(master, b"q")
+        assert watch.wait(10) == 0
+    os.close(master)
+    assert "\u202e" not in said
