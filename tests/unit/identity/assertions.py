@@ -96,6 +96,7 @@ class Response:
     session_until: str = field(default_factory=lambda: stamp(3600))
     version: str = "2.0"
     conditions: str = ""
+    drops_transform: bool = False
     key: Any = KEY
     certificate: Any = CERTIFICATE
     method_of_signature: SignatureMethod = SignatureMethod.RSA_SHA256
@@ -146,6 +147,7 @@ class Response:
         return signer.sign(
             element, key=self.key, cert=[self.certificate], reference_uri=f"#{element.get('ID')}",
             id_attribute="ID",
+            exclude_c14n_transform_element=self.drops_transform,
         )  # fmt: skip
 
     def build(self, *, signs: tuple[str, ...] = ("assertion", "response")) -> Any:

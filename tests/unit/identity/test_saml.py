@@ -121,6 +121,16 @@ def test_weaker_algorithms(changes: dict[str, Any], monkeypatch: pytest.MonkeyPa
     reason_of(Response(**changes).data())
 
 
+def test_a_signature_of_another_form() -> None:
+    """Goal: transforms are the profile's; no signature stands where none belongs."""
+    assert "transforms" in reason_of(Response(drops_transform=True).data())
+    root = Response().build(signs=ALONE)
+    signature = copy.deepcopy(root.find("saml:Assertion/ds:Signature", NS))
+    signature.attrib.pop("Id", None)
+    etree.SubElement(root, f"{{{NS['samlp']}}}Extensions").append(signature)
+    assert "where none belongs" in reason_of(to_bytes(root), expected(needs_both=False))
+
+
 def test_an_hmac_with_the_public_certificate_as_its_key() -> None:
     """Goal: algorithm confusion. Method: change the method's name, keep the rest."""
     name = SignatureMethod.RSA_SHA256.value.encode()
