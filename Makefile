@@ -28,7 +28,7 @@ SOURCES := $(wildcard _fastpath/*.pyx _fastpath/*.pxd)
 NODE_PROJECTS := $(wildcard tests/*/package.json tests/*/*/package.json)
 
 .PHONY: help setup setup-demo build debug asan fuzz-asan demo test test-fast integration fuzz lint fmt \
-	docs bench lock clean python-found
+	docs bench lock sbom source clean python-found
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -127,9 +127,21 @@ docs: build ## write the generated pages of docs/
 bench: build ## measure against PgBouncer and a bare relay; takes minutes
 	@$(PY) -m bench
 
-lock: setup ## write constraints.txt from what is installed
+lock: setup ## write constraints.txt from what is installed, requirements.lock with hashes
 	@{ echo "# Versions the project is tested with. Refresh: make lock"; \
 	$(PY) -m pip freeze --exclude-editable; } > constraints.txt
+	@$(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+		--extra saml --generate-hashes --no-header --constraint constraints.txt --output-file requirements.lock
+
+sbom: setup ## write sbom.json (CycloneDX) of what an installation runs
+	@$(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.json requirements.lock
+
+source: ## write dist/pgpostern-<version>.tar.gz; the same commit gives the same bytes
+	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml); mkdir -p dist; \
+	git -c tar.umask=0022 archive --format=tar --prefix=pgpostern-$$version/ HEAD \
+		| gzip -9 -n > dist/pgpostern-$$version.tar.gz; \
+	sha256sum dist/pgpostern-$$version.tar.gz
 
 clean: ## remove what was built; the virtual environment stays
 	@rm -rf build *.egg-info _fastpath/*.c _fastpath/*.html _fastpath/*.so .pytest_cache \

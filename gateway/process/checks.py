@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import Config, Issuer
-from gateway.errors import ClientError, ConfigError, GatewayError, PolicyError
+from gateway.errors import ClientError, ConfigError, GatewayError, PolicyError, UpstreamError
 from gateway.identity.refresh import fetch_keys
 from gateway.identity.saml.apart import Reader
 from gateway.limits import DISK_REFUSE_SHARE, DISK_WARN_SHARE, JWKS_BYTES_MAX
 from gateway.process.activation import ConfigSource, explain, read_policies
+from gateway.process.machine import check_pool, check_room, find_warnings
 from gateway.process.targets import inspect_targets
 from gateway.process.tls import build_server_context
 from gateway.process.validate import find_problems
+from gateway.upstream.logins import resolve_login
+from gateway.upstream.selfcheck import read_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Finding:
     what: str
     is_good: bool
     text: str
+    is_warning: bool = False  # good enough to start with
 
 
 def run_checks(source: ConfigSource) -> list[Finding]:
@@ -40,7 +44,30 @@ def run_checks(source: ConfigSource) -> list[Finding]:
         *_check_targets(config),
         *_check_issuers(config),
         _check_disk(config.data_dir),
+        *(Finding(*pair, is_warning=True) for pair in _find_warnings(config)),
     ]
+
+
+def _find_warnings(config: Config) -> Iterator[tuple[str, bool, str]]:
+    found = [*find_warnings(config), *asyncio.run(_pool_warnings(config))]
+    place = config.data_dir
+    while not place.exists():
+        place = place.parent
+    found += check_room(shutil.disk_usage(place).free)
+    for what, text in found:
+        yield what, True, text
+
+
+async def _pool_warnings(config: Config) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for target in config.targets.values():
+        try:
+            login, secret = await asyncio.to_thread(resolve_login, target, os.environ)
+            server = await read_limits(login, secret)
+        except (ConfigError, UpstreamError):
+            continue  # said by the check of the target itself
+        found += check_pool(config, target, server)
+    return found
 
 
 def _check_tls(config: Config) -> Finding:

@@ -45,6 +45,16 @@ where r.rolname operator(pg_catalog.<>) $1::pg_catalog.name
 order by 1
 """
 
+_LIMITS = """
+select pg_catalog.current_setting('max_connections')::pg_catalog.int4 as max_connections,
+       pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
+       operator(pg_catalog.+)
+       coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4
+       as reserved,
+       (select r.rolconnlimit from pg_catalog.pg_roles r
+        where r.rolname operator(pg_catalog.=) current_user) as role_limit
+"""
+
 _POWER_ROLES = frozenset(
     {
         "pg_checkpoint",
@@ -88,6 +98,19 @@ async def check_target(target: Target, secret: bytes) -> list[str]:
         with contextlib.suppress(OSError, TimeoutError, asyncpg.InterfaceError):
             await connection.close(timeout=2)
     return [f"{where}: {problem}" for problem in problems]
+
+
+async def read_limits(target: Target, secret: bytes) -> dict[str, int]:
+    """Return max_connections, reserved and role_limit (-1: none); raises UpstreamError."""
+    try:
+        connection = await _connect(target, secret)
+        try:
+            row = await connection.fetchrow(_LIMITS)
+        finally:
+            connection.terminate()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise UpstreamError(f"target {target.name!r}: its limits cannot be asked for") from error
+    return dict(row)
 
 
 async def list_memberships(target: Target, secret: bytes) -> list[str]:
