@@ -115,7 +115,7 @@ class ConnectorStand:
     def __init__(self, cluster: Cluster, directory: Path, **options: Any) -> None:
         self.cluster = cluster
         self.directory = directory
-        self.gate = f"127.0.0.1:{free_port()}"
+        self.gate = options.pop("gate", "") or f"127.0.0.1:{free_port()}"
         sections = f'[connectors]\nlisten = "{self.gate}"\n' + options.pop("sections", "")
         self.gateway = GatewayProcess(
             cluster, directory / "gw", target='connector = "eu"', sections=sections,
