@@ -16,6 +16,21 @@ cdef class StatementLimits:
     cdef readonly int64_t max_bytes
     cdef readonly int64_t max_affected
     cdef readonly int64_t max_ns
+    cdef readonly double max_cost     # by the planner's estimate
     cdef readonly bint enforced       # else only recorded
     cdef readonly tuple errors        # per `OverLimit` of limiting.pxd: a whole ErrorResponse
     cdef readonly tuple members       # ... and the members of the result record
+
+
+cdef enum Spent:
+    SPENT_OK = 0
+    SPENT_OVER                # `Budget.over` is the window that is used up
+    SPENT_LOST                # its counter serves somebody else by now: ask for another
+
+
+cdef class Budget:
+    cdef int64_t[:] slots
+    cdef readonly tuple windows       # (first slot, two halves of the key, period in us, most)
+    cdef readonly int over
+    cdef int spend(self) except -1
+    cdef int give_back(self, int count) except -1

@@ -5,11 +5,11 @@ after its intent is in the journal. Order is the client's; nothing here reorders
 """
 from libc.stdint cimport int64_t, uint8_t
 
-from _fastpath.outgoing cimport (
-    ACTION_DECIDE, ACTION_ATTACH, ACTION_JOURNAL, ACTION_REFUSE, ACTION_TERMINATE,
-    ACTION_VIOLATION, ACTION_STALE, ACTION_NEXT,
-    bind_values_end, count_at, message, show, string_end, text,
+from _fastpath.actions cimport (
+    ACTION_DECIDE, ACTION_ATTACH, ACTION_REFUSE, ACTION_TERMINATE, ACTION_VIOLATION,
+    ACTION_STALE, ACTION_NEXT,
 )
+from _fastpath.outgoing cimport bind_values_end, count_at, message, show, string_end, text
 from _fastpath.guarding cimport Guarding
 from _fastpath.events cimport EVENT_BROKEN
 from _fastpath.relay_state cimport now_ns
@@ -97,7 +97,7 @@ cdef class ClientSide(Guarding):
             return -2 - guard
         statement = self.write_intent(verdict, data + pos, end - 1 - pos, False, NULL, 0, None)
         if statement <= 0:
-            return ACTION_JOURNAL if statement == 0 else self._unrecorded()
+            return self._not_recorded(statement)
         if guard == GUARD_WRAPPED:
             self._inject_query(b"BEGIN")
         if verdict.deallocate is not None and verdict.deallocate in self.statements:
@@ -273,7 +273,7 @@ cdef class ClientSide(Guarding):
             data + name_end + 1, values_end - name_end - 1, prepared.types
         )
         if portal.statement <= 0:
-            return ACTION_JOURNAL if portal.statement == 0 else self._unrecorded()
+            return self._not_recorded(portal.statement)
         self._ensure(prepared)
         self._forward_bind(data, portal_end, name_end, end, portal)
         self._end_portal(portal.name)
@@ -307,7 +307,13 @@ cdef class ClientSide(Guarding):
             return self._refuse_with("0A000", "DEALLOCATE is served as a simple query or as Close")
         if len(self.portals) >= PORTALS_MAX:
             return self._refuse_with("53400", "too many portals in one session")
-        return ACTION_NEXT
+        action = self._spend(verdict)
+        if action != ACTION_NEXT:
+            self.asked_sql = prepared.sql
+            self.asked_types = prepared.types
+            self.asked_binds = text(binds, 0, size)
+            self.asked_extended = True
+        return action
 
     cdef int _end_portal(self, bytes name) except -1:
         """A portal that is closed or bound anew: its record ends here, if it has not yet."""

@@ -1,21 +1,8 @@
 from libc.stdint cimport int64_t, uint8_t
 
+from _fastpath.bounds cimport Budget
 from _fastpath.from_server cimport ServerSide
 from _fastpath.statements cimport Verdict
-
-
-cdef enum RelayAction:
-    ACTION_IDLE = 0           # everything that came is handled
-    ACTION_DECIDE             # `asked_sql`, `asked_types`: a verdict is needed
-    ACTION_ATTACH             # a server connection is needed
-    ACTION_HOLD               # `verdict` wants an approval
-    ACTION_JOURNAL            # no room for the intent
-    ACTION_REFUSE             # `verdict` denies, or `fault` is (SQLSTATE, text)
-    ACTION_TERMINATE          # the client said goodbye
-    ACTION_VIOLATION          # `fault`: the client broke the protocol
-    ACTION_BACKLOG            # too many replies are owed: wait for EVENT_BACKLOG
-    ACTION_STALE              # policy, catalog or a revocation moved on: `use_cache` again
-    ACTION_NEXT               # go on with the next message; never returned
 
 
 cdef class Outgoing(ServerSide):
@@ -24,6 +11,8 @@ cdef class Outgoing(ServerSide):
     cdef list pieces                  # a message larger than its reads
     cdef Py_ssize_t pieces_size, need
     cdef bint discarding              # after a refusal: until Sync
+    cdef bint costed                  # the planner was asked about the message at `pos`
+    cdef readonly Budget budget       # None: statements are not counted
     cdef bint granted                 # the message at `pos` was approved, as `grant_token`
     cdef object grant_token
     cdef int64_t revocation_seen

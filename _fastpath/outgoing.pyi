@@ -1,3 +1,4 @@
+from _fastpath.bounds import Budget
 from _fastpath.from_server import ServerSide
 from _fastpath.statements import Verdict
 
@@ -7,3 +8,4 @@ class Outgoing(ServerSide):
     asked_types: bytes
     asked_binds: bytes
     asked_extended: bool
+    budget: Budget | None

@@ -8,6 +8,10 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr
 
 from _fastpath.link cimport SETUP_UNKNOWN
+from _fastpath.actions cimport (
+    ACTION_ATTACH, ACTION_COST, ACTION_DECIDE, ACTION_HOLD, ACTION_NEXT, ACTION_REFUSE,
+    ACTION_VIOLATION,
+)
 from _fastpath.from_server cimport ServerSide
 from _fastpath.replies cimport MODE_FORWARD, MODE_SKIP, REPLY_LOCAL, REPLY_QUERY
 from _fastpath.prepared cimport Cursor
@@ -88,6 +92,10 @@ cdef class Outgoing(ServerSide):
             return ACTION_REFUSE
         if verdict.action == VERDICT_APPROVE and not self.granted:
             return ACTION_HOLD
+        if verdict.plannable and not self.costed and self.limits is not None and (
+            self.limits.max_cost >= 0
+        ):
+            return ACTION_COST
         if verdict.cursors is not None and not self._follow_cursors(verdict):
             return self._refuse_with("24000", CURSOR_OUTDATED)
         if self.link is None:

@@ -6,7 +6,7 @@ between transactions as long as nobody waits for one: it is taken away when some
 (`gateway.upstream.pool`), so an uncontended statement touches no pool at all.
 """
 from _fastpath.commit cimport CommitMark
-from _fastpath.outgoing cimport ACTION_IDLE
+from _fastpath.actions cimport ACTION_IDLE
 from _fastpath.link cimport ServerLink
 from _fastpath.plainsocket cimport Receiver, write_to
 from _fastpath.events cimport EVENT_IDLE

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Hashable
 
-from _fastpath.bounds import StatementLimits
+from _fastpath.bounds import Budget, StatementLimits
 from _fastpath.counts import Counts
 from _fastpath.from_client import ClientSide
 from _fastpath.journal import Journal
@@ -27,7 +27,9 @@ class Relay(ClientSide):
         filters_errors: bool,
         revocation: int,
         limits: StatementLimits | None = None,
+        budget: Budget | None = None,
     ) -> None: ...
+    def cost_known(self) -> None: ...
     def out_of_time(self) -> bool: ...
     def forget_time(self) -> None: ...
     def feed(self, data: bytes) -> None: ...

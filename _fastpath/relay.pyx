@@ -6,10 +6,10 @@ One call per read and one write per read in each direction; no I/O happens here.
 """
 from libc.stdint cimport int64_t, uint8_t
 
-from _fastpath.bounds cimport OVER_TIME, StatementLimits
+from _fastpath.bounds cimport OVER_TIME, Budget, StatementLimits
 from _fastpath.framing cimport FRAME_OK, FRAME_REFUSED, Frame, frame_next
 from _fastpath.from_client cimport ClientSide
-from _fastpath.outgoing cimport ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT
+from _fastpath.actions cimport ACTION_BACKLOG, ACTION_IDLE, ACTION_NEXT
 from _fastpath.link cimport ServerLink
 from _fastpath.replies cimport (
     MODE_REPLACE, MODE_SKIP, REPLY_EXECUTE, REPLY_PARSE, REPLY_QUERY, REPLY_SYNC, Expected,
@@ -50,7 +50,7 @@ cdef class Relay(ClientSide):
 
     def use_cache(
         self, VerdictCache cache not None, bint filters_errors, int64_t revocation,
-        StatementLimits limits=None
+        StatementLimits limits=None, Budget budget=None
     ):
         """Decide from `cache` from now on; the identity was checked at generation `revocation`.
 
@@ -60,6 +60,7 @@ cdef class Relay(ClientSide):
         self.filters_errors = filters_errors
         self.revocation_seen = revocation
         self.limits = limits
+        self.budget = budget
         self.given = None
         self.granted = False
 
@@ -126,7 +127,7 @@ cdef class Relay(ClientSide):
                     return action
                 self.pos = frame.end
                 self.given = None
-                self.granted = False
+                self.granted = self.costed = False
                 continue
             if status == FRAME_REFUSED:
                 return self._violation("a message has an impossible length")
@@ -217,7 +218,7 @@ cdef class Relay(ClientSide):
         cdef uint8_t kind = (<const uint8_t *><char *>self.input)[self.pos]
         cdef bint simple = kind == c"Q" or kind == c"F"
         self.given = None
-        self.granted = False
+        self.granted = self.costed = False
         if self.link is None or (self.link.nothing_owed()):
             self.to_client.append(<const uint8_t *><char *>error, len(error))
             if simple:
@@ -252,6 +253,10 @@ cdef class Relay(ClientSide):
             elif entry.kind == REPLY_EXECUTE:
                 self.finish_portal(<Portal>entry.subject, b"lost", NULL, 0, NULL)
         self.link.queue.clear()
+
+    def cost_known(self):
+        """What ACTION_COST asked for is known: let the waiting message pass."""
+        self.costed = True
 
     def out_of_time(self):
         """Whether what runs at the server has run for too long; it is to be cancelled then.

@@ -27,7 +27,7 @@ cdef class Verdict:
     cdef readonly bytes pin           # reason, or None
     cdef readonly bytes deallocate    # b"name", b"*" or None
     cdef readonly bint copy_in, copy_out, ddl, resets_role, resets_settings
-    cdef readonly bint affects, changes, returns_rows   # its tag counts rows that it changes
+    cdef readonly bint affects, changes, returns_rows, plannable
     cdef readonly int count           # statements in the string
     cdef readonly bint once           # depends on session state: asked for anew each time
     cdef readonly bint redact_params  # the intent tells only how many bytes each parameter has

@@ -18,6 +18,7 @@ class Verdict:
     affects: bool
     changes: bool
     returns_rows: bool
+    plannable: bool
     count: int
     once: bool
     redact_params: bool
@@ -38,6 +39,7 @@ class Verdict:
         affects: bool = False,
         changes: bool = False,
         returns_rows: bool = True,
+        plannable: bool = False,
         count: int = 1,
         once: bool = False,
         cursors: tuple[tuple[int, bytes] | None, ...] | None = None,

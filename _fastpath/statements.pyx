@@ -41,6 +41,7 @@ cdef class Verdict:
         bint affects=False,
         bint changes=False,
         bint returns_rows=True,
+        bint plannable=False,
         int count=1,
         bint once=False,
         tuple cursors=None,
@@ -65,6 +66,7 @@ cdef class Verdict:
         self.affects = affects
         self.changes = changes
         self.returns_rows = returns_rows
+        self.plannable = plannable
         self.count = count
         self.once = once
         self.cursors = cursors

@@ -20,6 +20,11 @@ def epochs_file(data_dir: Path) -> Path:
     return run_dir(data_dir) / "epochs"
 
 
+def tallies_file(data_dir: Path) -> Path:
+    """Open sessions and counted statements per principal, see `gateway.ipc.tallies`."""
+    return data_dir / "tallies"
+
+
 def crash_file(data_dir: Path) -> Path:
     """Texts that took an analyzer down, see `gateway.ipc.crash_memory`."""
     return run_dir(data_dir) / "crashes"

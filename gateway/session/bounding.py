@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
-from _fastpath.bounds import StatementLimits
+from _fastpath.bounds import Budget, StatementLimits
 from gateway import metrics
-from gateway.errors import ClientError, OverRows, OverTime, quote_name
+from gateway.errors import (
+    ClientError,
+    NotReady,
+    OverBudget,
+    OverRows,
+    OverTime,
+    TooManySessions,
+    quote_name,
+)
+from gateway.ipc.tallies import SessionPlace
 from gateway.limits import LIMIT_POLL_S
 from gateway.policy.bounds import Bound, Bounds
 from gateway.protocol.messages import build_error
+from gateway.session.codes import Event
 from gateway.units import format_duration, format_size
 
 if TYPE_CHECKING:
+    from gateway.session.login import Login
     from gateway.session.session import Session
     from gateway.session.worker import Worker
     from gateway.upstream.pool import ServerConnection
@@ -33,7 +45,8 @@ _SWEEP_SIZE: Final = 500
 
 def statement_limits(bounds: Bounds) -> StatementLimits | None:
     """Return what the relay holds each statement against, None where nothing is limited."""
-    if not (bounds.rows or bounds.bytes or bounds.affected_rows or bounds.time):
+    of_one = (bounds.rows, bounds.bytes, bounds.affected_rows, bounds.time, bounds.estimated_cost)
+    if not any(of_one):
         return None
     errors, members = [b""], [b""]
     for which, kind in enumerate(_KINDS[1:], 1):
@@ -50,6 +63,7 @@ def statement_limits(bounds: Bounds) -> StatementLimits | None:
         _most(bounds.bytes),
         _most(bounds.affected_rows),
         int(bounds.time.max * 1e9) if bounds.time else -1,
+        bounds.estimated_cost.max if bounds.estimated_cost else -1.0,
         enforced=bounds.enforced,
         errors=tuple(errors),
         members=tuple(members),
@@ -62,6 +76,64 @@ def limits_for_run(bounds: Bounds, rows_max: int, rule: str) -> StatementLimits 
     if own is None or rows_max < own.max:
         bounds = replace(bounds, affected_rows=Bound(rows_max, rule), enforced=True)
     return statement_limits(bounds)
+
+
+def budget_of(worker: Worker, login: Login, bounds: Bounds) -> Budget | None:
+    """Return the principal's windows on this target, None without any that is enforced.
+
+    Raises NotReady when the shared table has no place left for one.
+    """
+    if not bounds.statements or not bounds.enforced:
+        return None
+    windows = []
+    for window in bounds.statements:
+        period_us = int(window.per_s * 1e6)
+        place = worker.tallies.window(tally_name(login), period_us)
+        if place is None:
+            raise NotReady("too many principals are counted at once", reason="tallies are full")
+        windows.append((*place, period_us, window.max))
+    return Budget(worker.tallies.words, tuple(windows))
+
+
+def tally_name(login: Login) -> str:
+    """Under which name sessions and statements count: principal and target."""
+    return f"{login.target.name}\0{login.principal.key}"
+
+
+def over_budget(session: Session) -> ClientError:
+    """The refusal of a statement whose principal has used up a window."""
+    budget = session.relay.budget
+    windows = session.login.rights.profile.bounds.statements
+    if budget is None or budget.over >= len(windows):
+        return OverBudget("the budget of this identity is spent")
+    window = windows[budget.over]
+    _, resets_us = budget.used(budget.over)
+    resets = datetime.fromtimestamp(resets_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metrics.inc(metrics.LIMITS_EXCEEDED.slot("statements"))
+    per = format_duration(window.per_s)
+    return OverBudget(
+        f"{window.max} statements per {per} are used up, rule {quote_name(window.rule)}; "
+        f"the next window begins at {resets}",
+        facts={"limit": "statements", "max": window.max, "rule": window.rule, "resets_at": resets},
+    )
+
+
+def enter(login: Login) -> SessionPlace | None:
+    """Count the session of `login`; raises TooManySessions when there are enough."""
+    bounds = login.rights.profile.bounds
+    if bounds.sessions is None:
+        return None
+    worker, most = login.worker, int(bounds.sessions.max)
+    place = worker.tallies.enter(tally_name(login), worker.context.worker_id, most)
+    if place is None:
+        metrics.inc(metrics.LIMITS_EXCEEDED.slot("sessions"))
+        if bounds.enforced:
+            rule = bounds.sessions.rule
+            raise TooManySessions(
+                f"this identity has {most} sessions open, all that rule {quote_name(rule)} allows",
+                facts={"limit": "sessions", "max": most, "rule": rule},
+            )
+    return place
 
 
 def _most(bound: Bound | None) -> int:
@@ -124,8 +196,16 @@ async def _stop(session: Session, server: ServerConnection) -> None:
         await server.cancel()
     finally:
         server.link.held = False
-    if session.server is server:
-        session.go_on()
+    if session.server is not server:
+        return
+    relay = session.relay
+    relay.forget_time()
+    if session.task is None and not session.ended:
+        cast("asyncio.ReadTransport", session.transport).resume_reading()
+        session.pump()
+    # What became idle meanwhile was reserved for the cancel.
+    relay.events |= Event.IDLE
+    session.on_events()
 
 
 async def watch_time(worker: Worker) -> None:

@@ -18,6 +18,8 @@ class Action(IntEnum):
     VIOLATION = auto()
     BACKLOG = auto()
     STALE = auto()
+    COST = auto()
+    OVER_BUDGET = auto()
 
 
 class Event(IntFlag):

@@ -128,7 +128,7 @@ def _request(session: Session) -> ApprovalRequest:
         sql=relay.asked_sql,
         terms=Terms.from_wire(decision.approval),
         policy_digest=decision.policy_digest,
-        params=_parameters(relay.asked_types, relay.asked_binds),
+        params=parameters_of(relay.asked_types, relay.asked_binds),
         objects=decision.objects,
         effects=decision.effects,
         transaction="autocommit",  # a statement inside a transaction is never held
@@ -139,8 +139,8 @@ def _request(session: Session) -> ApprovalRequest:
     )
 
 
-def _parameters(types: bytes, binds: bytes) -> tuple[Parameter, ...]:
-    """The values of a Bind: format codes, then values, whose layout the relay has checked."""
+def parameters_of(types: bytes, binds: bytes) -> tuple[Parameter, ...]:
+    """Return the values of a Bind: format codes, then values, whose layout the relay checked."""
     if not binds:
         return ()
     format_count = int.from_bytes(binds[:2], "big")

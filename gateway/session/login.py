@@ -11,8 +11,10 @@ from gateway import metrics
 from gateway.clock import now_us
 from gateway.config import Target
 from gateway.errors import AuditUnwritable
+from gateway.ipc.tallies import SessionPlace
 from gateway.policy.principal import Principal
 from gateway.protocol.settings import PINS
+from gateway.session import bounding
 from gateway.session.rights import Rights
 from gateway.upstream.startup import build_role_setup, build_settings_query, find_broken_pin
 
@@ -39,6 +41,7 @@ class Login:
     opened_us: int = field(default_factory=now_us)
     started_ns: int = field(default_factory=time.monotonic_ns)
     expiry: asyncio.TimerHandle | None = None
+    place: SessionPlace | None = None  # where the session is counted, if that is limited
 
     @property
     def setup(self) -> bytes:
@@ -81,7 +84,29 @@ class Login:
         return True
 
     def opened(self, session: Session) -> None:
-        """Record the login and let control know. Raises AuditUnwritable: then nobody is let in."""
+        """Record the login and let control know.
+
+        Raises AuditUnwritable or TooManySessions: then nobody is let in.
+        """
+        self.place = bounding.enter(self)
+        try:
+            self._record_opened()
+        except AuditUnwritable:
+            self._leave()
+            raise
+        self.expiry = self.worker.lifetime.start(session)
+        self.worker.sessions[self.session_id] = session
+        self.worker.is_empty.clear()
+        metrics.inc(_ACCEPTED)
+        metrics.put(_OPEN, len(self.worker.sessions))
+        self.worker.spawn(self.worker.announce(self), "announce")
+
+    def _leave(self) -> None:
+        place, self.place = self.place, None
+        if place is not None:
+            self.worker.tallies.leave(place)
+
+    def _record_opened(self) -> None:
         principal, context = self.principal, self.worker.context
         self.worker.recorder.record(
             "session.opened",
@@ -98,17 +123,12 @@ class Login:
             worker=context.worker_id,
             generation=context.generation,
         )
-        self.expiry = self.worker.lifetime.start(session)
-        self.worker.sessions[self.session_id] = session
-        self.worker.is_empty.clear()
-        metrics.inc(_ACCEPTED)
-        metrics.put(_OPEN, len(self.worker.sessions))
-        self.worker.spawn(self.worker.announce(self), "announce")
 
     def ended(self, reason: str, statements: int) -> None:
         """Record the end. Called once."""
         if self.expiry is not None:
             self.expiry.cancel()
+        self._leave()
         self.worker.cancels.unregister(self.cancel_pid)
         self.worker.sessions.pop(self.session_id, None)
         if not self.worker.sessions:

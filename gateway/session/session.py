@@ -28,6 +28,7 @@ from gateway.limits import CLIENT_BUFFER_BYTES_MAX
 from gateway.protocol.messages import build_error, filter_error
 from gateway.session import bounding, events, hold, waits
 from gateway.session.codes import Action, Event
+from gateway.session.costing import check_cost
 from gateway.session.login import Login
 from gateway.session.refusal import plain_error, refused_fields
 from gateway.session.rights import Rights
@@ -197,6 +198,11 @@ class Session(Pump):
                 self._on_violation()
             case Action.BACKLOG:
                 cast("asyncio.ReadTransport", self.transport).pause_reading()
+            case Action.COST:
+                self._wait(check_cost(self), "cost")
+            case Action.OVER_BUDGET:
+                self._refuse_waiting(bounding.over_budget(self))
+                return True
             case Action.STALE:
                 self._wait(waits.renew_rights(self), "rights")
         return False
@@ -359,14 +365,6 @@ class Session(Pump):
             cast("asyncio.ReadTransport", self.transport).resume_reading()
             self.pump()
 
-    def go_on(self) -> None:
-        """Take up what waited for a cancel of the gateway's own."""
-        self.relay.forget_time()
-        if self.task is None and not self.ended:
-            cast("asyncio.ReadTransport", self.transport).resume_reading()
-            self.pump()
-        self._release_if_idle()
-
     def catalog_changed(self) -> None:
         """Make every session of every worker ask anew: analyzers look before they answer."""
         self.worker.epochs.bump(CATALOG)
@@ -386,6 +384,7 @@ class Session(Pump):
             rights.profile.filter_errors,
             self.worker.lifetime.revocations.generation,
             rights.limits,
+            bounding.budget_of(self.worker, self.login, rights.profile.bounds),
         )
 
 

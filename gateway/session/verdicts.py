@@ -43,6 +43,7 @@ def build_verdict(decision: Decision) -> Verdict:
         affects=any(plan.affects for plan in plans),
         changes=not READ_EFFECTS.issuperset(decision.effects),
         returns_rows=any(plan.returns_rows or plan.copy == "out" for plan in plans),
+        plannable=any(plan.plannable for plan in plans),
         count=len(plans),
         once=decision.cache == "never",
         cursors=_cursors(plans),

@@ -20,12 +20,14 @@ from gateway.identity.verify import UnknownKey, Verifier
 from gateway.ipc import epochs, paths
 from gateway.ipc.analyzer_client import AnalyzerClient
 from gateway.ipc.channel import Channel, ChannelError
+from gateway.ipc.tallies import Tallies
 from gateway.limits import JOURNAL_BYTES
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
 from gateway.session.commit import GroupCommit
 from gateway.session.context import WorkerContext
+from gateway.session.costing import Planner
 from gateway.session.counting import CacheCounts, make_counts
 from gateway.session.floods import Floods
 from gateway.session.known_tokens import KnownTokens
@@ -55,6 +57,12 @@ class Worker:
         self.epochs = context.epochs
         self.journal = Journal(str(context.journal_path), JOURNAL_BYTES)
         self.recorder = Recorder(self.journal)
+        self.tallies = Tallies(paths.tallies_file(context.data_dir))
+        is_first = context.worker_id == 0
+        self.tallies.forget_worker(context.worker_id)
+        if is_first:  # of an earlier start with more workers
+            self.tallies.forget_worker(self.config.workers.count, and_above=True)
+        self.planner = Planner()
         self.commit: GroupCommit | None = None
         if self.config.audit.durability == "group":
             self.commit = GroupCommit(self.journal, context.data_dir)
@@ -170,6 +178,7 @@ class Worker:
         for pool in self._pools.values():
             pool.close()
         self.analyzer.close()
+        self.planner.close()
         self.control.close()
         if self.commit is not None:
             self.commit.close()
