@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _OWN_DESCRIPTORS: Final = 64  # of a worker: journal, metrics, sockets, loop
 _CLIENTS_LEAST: Final = 1_000
 _LEVELS: Final = 3
-_STATEMENT_BYTES: Final = 1_800  # of intent and result in the trail, measured: see operations.md
+_STATEMENT_BYTES: Final = 1_800  # of intent and result in the trail: an estimate
 _WORKER_BYTES: Final = 100 << 20
 _CGROUP_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")
 
