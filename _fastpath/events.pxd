@@ -4,6 +4,6 @@ cdef enum RelayEvent:
     EVENT_FINISHED = 4        # a watched statement ended: see `finished`
     EVENT_BACKLOG = 8         # input held back for the reply queue may go on
     EVENT_BROKEN = 16         # the server stream cannot be trusted: see `fault`
+    EVENT_SET_UP = 32         # a cancel that waited for the session's settings may go now
     EVENT_OVER = 64           # a statement exceeded a limit: see `over`
     EVENT_SEND = 128          # there is something for the server
-    EVENT_ERROR_ASYNC = 32    # an error came with nothing outstanding: the server is leaving

@@ -18,6 +18,7 @@ cdef class ServerLink:
     cdef readonly bint copy_in        # CopyInResponse came, its end did not
     cdef bint copy_end_sent
     cdef int copy_in_flight           # COPY FROM STDIN statements sent and unanswered
+    cdef public bint cancel_waits     # for the settings that are on their way
     cdef public bint dirty            # state of another principal or session may remain
     cdef public object principal      # whose session state it may carry
     cdef public bytes setup           # the settings query it was last set up with, or None
@@ -32,4 +33,5 @@ cdef class ServerLink:
 
     cdef bint nothing_owed(self) noexcept
     cdef bint owes_only_setup(self) noexcept
+    cpdef bint is_setting_up(self)
     cpdef bint is_idle(self)

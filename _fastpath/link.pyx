@@ -40,6 +40,14 @@ cdef class ServerLink:
                 return False
         return True
 
+    cpdef bint is_setting_up(self):
+        """Whether what the server runs now is the gateway's own: a cancel must not hit that.
+
+        The statement behind it would run without the role and the settings it was to have.
+        """
+        cdef Expected *head = self.queue.head()
+        return head != NULL and head.kind == REPLY_QUERY and head.mode == MODE_SKIP
+
     cpdef bint is_idle(self):
         """Nothing owed, no transaction, no COPY, no open extended batch: another may use it."""
         return (

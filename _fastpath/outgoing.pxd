@@ -10,11 +10,10 @@ cdef class Outgoing(ServerSide):
     cdef Py_ssize_t pos, end, span_from, span_to    # next message; what leaves of `input` as it is
     cdef list pieces                  # a message larger than its reads
     cdef Py_ssize_t pieces_size, need
-    cdef bint discarding              # after a refusal: until Sync
+    cdef bint granted, discarding     # discarding: after a refusal, until Sync
     cdef bint costed                  # the planner was asked about the message at `pos`
     cdef readonly Budget budget       # None: statements are not counted
-    cdef bint granted                 # the message at `pos` was approved, as `grant_token`
-    cdef object grant_token
+    cdef object grant_token           # of the message at `pos`, where it is `granted`
     cdef int64_t revocation_seen
     cdef Verdict given                # answer to ACTION_DECIDE, used once
     cdef readonly Verdict verdict

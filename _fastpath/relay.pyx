@@ -188,6 +188,8 @@ cdef class Relay(ClientSide):
         """Give the link back; it is dirty when the session was pinned to it."""
         cdef ServerLink link = self.link
         self.link = None
+        if link is not None:
+            link.cancel_waits = False
         self.cursors.clear()
         self.muted = self.over_time = False
         self.held_tag = None

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
 from _fastpath.bounds cimport OVER_UNCOUNTED
-from _fastpath.events cimport EVENT_BROKEN, EVENT_DDL, EVENT_ERROR_ASYNC
+from _fastpath.events cimport EVENT_BROKEN, EVENT_DDL, EVENT_SET_UP
 from _fastpath.limiting cimport Limiting
 from _fastpath.replies cimport (
     GUARD_WRAPPED, MODE_FINISH, MODE_FORWARD, MODE_REPLACE, MODE_SKIP, REPLY_BIND,
@@ -131,7 +131,6 @@ cdef class Settling(Limiting):
         cdef bint known = _sqlstate(self._data + start + HEADER_SIZE, end - start - HEADER_SIZE,
                                     sqlstate)
         if head == NULL:
-            self.events |= EVENT_ERROR_ASYNC
             self._emit_error(start, end)
             return 0
         if self.settings_open:
@@ -270,6 +269,9 @@ cdef class Settling(Limiting):
             self.muted = False
             self._keep(start, end)
         self._pop()
+        if self.link.cancel_waits and not self.link.is_setting_up():
+            self.link.cancel_waits = False
+            self.events |= EVENT_SET_UP
         if self.link.transaction == c"I":
             self._end_settings(True)
             self.link.changed = False

@@ -75,12 +75,13 @@ def _show(stand: Stand, screen: Screen, *, once: bool) -> int:
     screen.passed(len(story.steps))
     if once:
         return EXIT_OK
-    _invite(stand, screen)
     return _stay(stand, screen)
 
 
 def _stay(stand: Stand, screen: Screen) -> int:
     try:
+        # From its first line on, an interrupt is the wish to end and no failure.
+        _invite(stand, screen)
         while stand.is_alive():
             time.sleep(_WATCH_S)
     except Interrupted:

@@ -134,6 +134,12 @@ def filter_error(payload: bytes) -> bytes:
     return "\0".join(out).encode() + b"\0\0"
 
 
+def filter_message(kind: int, payload: bytes) -> bytes:
+    """Return the whole message of type `kind` with what `filter_error` leaves of `payload`."""
+    body = filter_error(payload)
+    return bytes([kind]) + (len(body) + 4).to_bytes(4, "big") + body
+
+
 def _text(sqlstate: str) -> str:
     return _TEXTS.get(sqlstate) or _CLASS_TEXTS.get(sqlstate[:2], "error without details")
 

@@ -184,7 +184,7 @@ def on_over(session: Session) -> None:
 def stop_statement(session: Session) -> None:
     """Cancel what runs. The client's next messages wait: the cancel must not hit them."""
     server: ServerConnection = session.server  # type: ignore[assignment]
-    if server.link.held:
+    if server.link.held or server.link.is_setting_up():
         return
     server.link.held = True
     server.reserve()

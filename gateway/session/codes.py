@@ -30,6 +30,6 @@ class Event(IntFlag):
     FINISHED = auto()
     BACKLOG = auto()
     BROKEN = auto()
-    ERROR_ASYNC = auto()
+    SET_UP = auto()
     OVER = auto()
     SEND = auto()

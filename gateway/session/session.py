@@ -25,7 +25,8 @@ from gateway.errors import (
 )
 from gateway.ipc.epochs import CATALOG
 from gateway.limits import CLIENT_BUFFER_BYTES_MAX
-from gateway.protocol.messages import build_error, filter_error
+from gateway.protocol.error_filter import filter_message
+from gateway.protocol.messages import build_error
 from gateway.session import bounding, events, hold, waits
 from gateway.session.codes import Action, Event
 from gateway.session.costing import check_cost
@@ -64,7 +65,7 @@ class Session(Pump):
             setup=login.setup,
             intent_prefix=events.intent_prefix(login),
             result_prefix=events.result_prefix(login),
-            error_filter=_filter,
+            error_filter=filter_message,
             status_observer=self._observe_status,
         )
         self.use_rights(login.rights)
@@ -120,6 +121,9 @@ class Session(Pump):
             if self._work is None:
                 self.task.cancel()
         elif self.server is not None and not self.server.link.is_idle():
+            if self.server.link.is_setting_up():
+                self.server.link.cancel_waits = True
+                return
             server = cast("ServerConnection", self.server)
             server.reserve()
             self.worker.spawn(self._cancel_at_server(server), "cancel")
@@ -335,12 +339,13 @@ class Session(Pump):
             relay.detach()
             self.pool.release(server)
             return
-        is_running = server.link.owed > 0
+        # A cancel that hits the settings would let the statement behind them run without.
+        is_running = server.link.owed > 0 and not server.link.is_setting_up()
         relay.abandon()
         relay.detach()
         if is_running:
             server.reserve()
-            self.worker.spawn(_stop_running(server), "stop-running")
+            self.worker.spawn(server.stop(), "stop-running")
         else:
             server.transport.abort()
 
@@ -355,6 +360,8 @@ class Session(Pump):
             bounding.on_over(self)
         if happened & Event.SEND:
             self.flush()
+        if happened & Event.SET_UP:
+            self.cancel_statement()
         if happened & Event.FINISHED:
             hold.report_finished(self)
         if happened & Event.DDL:
@@ -386,13 +393,3 @@ class Session(Pump):
             rights.limits,
             bounding.budget_of(self.worker, self.login, rights.profile.bounds),
         )
-
-
-async def _stop_running(server: ServerConnection) -> None:
-    await server.cancel()
-    server.transport.abort()
-
-
-def _filter(kind: int, payload: bytes) -> bytes:
-    body = filter_error(payload)
-    return bytes([kind]) + (len(body) + 4).to_bytes(4, "big") + body

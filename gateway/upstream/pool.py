@@ -113,6 +113,11 @@ class ServerConnection(ServerPort):
         finally:
             self.cancelling -= 1
 
+    async def stop(self) -> None:
+        """Cancel what runs here, after `reserve`, then close: its session is gone."""
+        await self.cancel()
+        self.transport.abort()
+
 
 class Pool(PoolGate):
     """The connections of one (target, level). All methods run on the worker's loop."""

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from _fastpath.statements import Verdict
+from gateway.session.codes import Event
 from tests.support.relay import (
     BOUND,
     DECIDE,
@@ -199,3 +200,21 @@ def test_ddl_is_told_of_when_it_is_committed(bench: Bench) -> None:
     assert not bench.relay.events & EVENT_DDL
     bench.relay.from_server(done(b"CREATE TABLE") + ready())
     assert bench.relay.events & EVENT_DDL
+
+
+def test_a_cancel_waits_for_the_settings(bench: Bench) -> None:
+    """Goal: what it would hit is the role, and the statement behind would run without it."""
+    bench.relay = bench.session(setup=b"SET ROLE x")
+    bench.allow(b"select 1")
+    bench.client(query(b"select 1"))
+    link = bench.relay.link
+    assert link is not None
+    assert link.is_setting_up()
+    link.cancel_waits = True
+    bench.relay.from_server(message(b"C", b"SET\0"))
+    assert link.is_setting_up()
+    assert not bench.relay.events & Event.SET_UP
+    bench.relay.from_server(ready())
+    assert not link.is_setting_up()
+    assert bench.relay.events & Event.SET_UP
+    assert not link.cancel_waits

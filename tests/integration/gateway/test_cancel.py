@@ -6,6 +6,7 @@ likes and cost no CPU.
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -231,6 +232,8 @@ def test_a_late_cancel_never_hits_the_next_client(narrow: Stand) -> None:
         stop.set()
         thread.join()
     assert problems == []
+    cancelled = re.findall(r"STATEMENT:  (?:SET ROLE|DISCARD ALL).*", narrow.server_log())
+    assert cancelled == [], "a cancel hit the gateway's own statements"
 
 
 def test_client_gone_while_waiting(narrow: Stand) -> None:

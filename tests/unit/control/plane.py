@@ -200,13 +200,8 @@ class Plane:
             trail=trail,
             clock=self.clock,
         )
-        self.service = ControlService(
-            self.desk,
-            self.services.live,
-            keys,
-            tokens,
-            MaskKeyKeeper(self.data_dir, self.epochs, trail),
-        )
+        mask_keys = MaskKeyKeeper(self.data_dir, self.epochs, trail)
+        self.service = ControlService(self.desk, self.services.live, keys, tokens, mask_keys)
         self.app = build_app(self.services, self.stop)
         await self.desk.start()
 
