@@ -185,7 +185,7 @@ def test_bad_key_set_leaves_the_old_one(
 
 def test_slow_and_dead_issuers(idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goal: a fetch ends within its bound whatever the issuer does."""
-    monkeypatch.setattr("gateway.identity.refresh.JWKS_FETCH_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("gateway.identity.provider_http.JWKS_FETCH_TIMEOUT_S", 0.3)
     idp.delay_s = 0.25  # each answer in time, both together not
     start = time.monotonic()
     with pytest.raises(ProviderError, match="no answer"):

@@ -104,7 +104,7 @@ guards:
     effects: [rows.update, rows.delete]
     when: {any: [{no_where: true}]}
     then: approve
-    approval: {from: [dba], quorum: 1, hold: 5s, request_ttl: 10m, grant_ttl: 5m}
+    approval: {from: [dba], quorum: 1, hold: 10s, request_ttl: 10m, grant_ttl: 5m}
 masks:
   - {id: email, columns: {tag: pii.email}, except: [trusted, admins], with: {kind: email},
      on_derived: deny, on_predicate: deny}

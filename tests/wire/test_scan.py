@@ -117,9 +117,9 @@ def test_any_bytes(data: bytes) -> None:
 def test_time_grows_with_the_text_only(unit: bytes) -> None:
     """Goal: no text of a hostile writer stalls a worker. A square would take minutes here."""
     text = unit * (1_000_000 // len(unit))
-    begin = time.perf_counter()
+    begin = time.process_time()
     find_all(text)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 4
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -188,7 +188,7 @@ alter table customers add z text generated always as (email) stored
 alter table customers add check (email like 'a%')
 alter table customers add unique (email)
 alter table orders add foreign key (note) references customers (email)
-declare c cursor for select email from customers
+declare c cursor for select email || '' from customers
 declare c cursor with hold for select upper(email) from customers
 explain select * from customers where email = 'a'
 explain analyze select email from customers

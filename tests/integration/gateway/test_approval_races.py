@@ -23,7 +23,7 @@ SQL = "update sales.scratch set amount = amount + 1"
 @pytest.fixture(scope="module")
 def place(stands: Stands) -> Iterator[Stand]:
     cluster = stands.cluster(EMBEDDED)
-    policy = POLICY.replace("quorum: 1, hold: 5s", "quorum: 1, hold: 60s")
+    policy = POLICY.replace("quorum: 1, hold: 10s", "quorum: 1, hold: 60s")
     with own_directory() as directory:
         stand = Stand(cluster, GatewayProcess(cluster, Path(directory), policy=policy))
         with stand.server() as server:

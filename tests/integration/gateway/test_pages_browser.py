@@ -36,7 +36,7 @@ PAGES = {
     "identities": "/identities",
     "targets": "/targets",
 }
-LONG_HOLD = POLICY.replace("hold: 5s", "hold: 120s") + (
+LONG_HOLD = POLICY.replace("hold: 10s", "hold: 120s") + (
     "tests:\n  - {as: {groups: [agents]}, target: orders, sql: 'delete from sales.scratch',"
     " expect: {decision: approve}}\n"
 )

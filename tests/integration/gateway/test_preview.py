@@ -30,8 +30,8 @@ grant usage on sequence sales.touched to pn_write;
 analyze sales.parents;
 """
 COUNTING = POLICY.replace(
-    "approval: {from: [dba], quorum: 1, hold: 5s,",
-    "approval: {from: [dba], quorum: 1, hold: 5s, preview: {dry_run_count: true}, max_rows_seen: 2,",
+    "approval: {from: [dba], quorum: 1, hold: 10s,",
+    "approval: {from: [dba], quorum: 1, hold: 10s, preview: {dry_run_count: true}, max_rows_seen: 2,",
 ).replace(
     "when: {any: [{no_where: true}]}",
     "when: {any: [{no_where: true}, {no_where: false}]}",
