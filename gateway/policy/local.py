@@ -76,11 +76,15 @@ def _show(
         }
     if name == "grants":
         guards = [{"effects": guard.effects, "rule": guard.id} for guard in rights.guards]
-        return {
+        shown: dict[str, Any] = {
             "granted": [grant_text(grant) for grant in rights.grants],
             "needs_approval": guards,
             "denied": sorted({effect for deny in rights.denies for effect in deny.effects}),
         }
+        if rights.actor_grants is not None:
+            # Two lists, since what both cover is a set of statements and not of rules.
+            shown["and_granted_to_actor"] = [grant_text(grant) for grant in rights.actor_grants]
+        return shown
     if name == "masks":
         return _masks(catalog, rights)
     bounds = rights.profile.bounds
@@ -91,7 +95,8 @@ def _masks(catalog: Catalog, rights: Rights) -> list[dict[str, str]]:
     shown: list[dict[str, str]] = []
     for ref, column in sorted(rights.masked.items(), key=lambda item: _sort_key(catalog, item[0])):
         relation = catalog.relation_ref(ref.relation_oid)
-        if not any(grant.covers(Effect("rows.read", relation)) for grant in rights.grants):
+        read = Effect("rows.read", relation)
+        if not all(any(g.covers(read) for g in party.grants) for party in rights.parties()):
             continue
         kind = "not available" if column.blocked else rights.profile.masks[column.index].kind
         name = f"{relation.schema}.{relation.name}.{catalog.column_name(ref)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
+import orjson
 import pytest
 
 from gateway.policy.decision import DecideRequest, Decision
@@ -96,3 +97,34 @@ def test_level_masks_and_key(engine: Engine) -> None:
     seen = engine.profile(acting(("privacy",), ("readers",)), "orders", "")
     assert seen is not None
     assert {mask.id for mask in seen.masks} == {"email", "ssn"}
+
+
+def test_what_is_shown_of_grants_names_both(engine: Engine) -> None:
+    """A model that plans by the person's grants alone would be refused what the agent lacks."""
+    shown = {}
+    for actor in ((), ("readers",), ("agents",)):
+        decision = ask(engine, acting(("admins",), actor), "show postern.grants")
+        if decision.local is not None:
+            shown[actor] = orjson.loads(decision.local["value"])
+    assert set(shown) == {("readers",), ("agents",)}
+    person = [answer["granted"] for answer in shown.values()]
+    assert person[0] == person[1]
+    for actor, answer in shown.items():
+        alone = ask(engine, principal(*actor), "show postern.grants")
+        assert alone.local is not None
+        granted = orjson.loads(alone.local["value"])["granted"]
+        assert answer["and_granted_to_actor"] == granted != answer["granted"]
+
+
+def test_masks_shown_are_of_tables_both_may_read(engine: Engine) -> None:
+    seen = 0
+    for subject, actor in PAIRS:
+        local = ask(engine, acting(subject, actor), "show postern.masks").local
+        for item in orjson.loads(local["value"]) if local is not None else ():
+            table = item["column"].rpartition(".")[0]
+            read = f"select id from {table}"
+            seen += 1
+            assert {ask(engine, principal(*who), read).action for who in (subject, actor)} == {
+                "allow"
+            }, (subject, actor, table)
+    assert seen > 10
