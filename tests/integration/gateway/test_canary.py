@@ -20,7 +20,7 @@ from tests.support.sample import LOGIN_PASSWORD
 from tests.support.stands import EMBEDDED, Stands, own_directory
 
 # The sample's masked columns hold these.
-MASKED = ("@mail.example", "123-45-", "4111", "555 010")
+MASKED = ("@mail.example", "123-45-", "4111 1111", "4111-1111", "41111111", "555 010")
 WRONG = "wrong-password-canary-77b1"
 
 

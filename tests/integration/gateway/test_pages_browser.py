@@ -110,13 +110,13 @@ def _clean(page: Page, *, name: str = "", width: str = "") -> None:
         page.screenshot(path=PICTURES / f"{name}-{width}.png")
 
 
-def _held(place: Stand, sql: str = HELD) -> WireClient:
+def _held(place: Stand, sql: str = HELD, mark: str = "") -> WireClient:
     client = WireClient(place.gateway.port, timeout_s=20)
     client.login(place.gateway.mint("agent-7", ["agents"]))
     client.send(query("set postern.reason = 'rows of a test run'"))
     client.until_ready()
     # A denied statement stays denied for a while: each test has its own.
-    client.send(query(f"{sql} /* {uuid.uuid4()} */"))
+    client.send(query(f"{sql} /* {mark or uuid.uuid4()} */"))
     client.expect("N")
     return client
 
@@ -201,9 +201,10 @@ def test_by_keyboard_alone(place: Stand, context: BrowserContext) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    with _held(place) as agent:
-        page.locator(".card").first.wait_for()
-        _tab_to(page, "returning id")
+    mark = str(uuid.uuid4())  # requests of other tests are in the inbox too
+    with _held(place, mark=mark) as agent:
+        page.locator(".card", has_text=mark).wait_for()
+        _tab_to(page, mark)
         page.keyboard.press("Enter")
         page.get_by_label("Comment").wait_for()
         _tab_to(page, "Deny")
