@@ -152,6 +152,12 @@ class Sessions:
         default="24h",
         key="age",
     )
+    per_identity: int = setting(
+        kinds.integer(1, limits.SESSIONS_PER_WORKER_MAX),
+        "Sessions of one identity in each worker; the next login is refused (PN106), so that one "
+        "identity cannot take every place. Policies may limit more closely.",
+        default=2_000,
+    )
     idle_in_transaction_s: float = setting(
         kinds.duration(0.0, limits.SESSION_IDLE_S_MAX),
         "A session without a statement for this long inside a transaction is ended (PN203): it "

@@ -29,7 +29,6 @@ from gateway.errors import (
 )
 from gateway.limits import (
     PASSWORD_BYTES_MAX,
-    SESSIONS_PER_WORKER_MAX,
     STARTUP_TIMEOUT_S,
 )
 from gateway.policy.principal import Principal
@@ -309,8 +308,7 @@ class ClientConnection(asyncio.Protocol):
         rights = await worker.rights.load(principal, target.name, requested)
         if rights is None:
             raise _no_grant(screened.database, "no grant")
-        if len(worker.sessions) >= SESSIONS_PER_WORKER_MAX:
-            raise TooManySessions("too many sessions")
+        worker.check_room(principal)
         if worker.context.stop.is_set():
             raise NotReady("the gateway is shutting down")
         return Login(

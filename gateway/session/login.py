@@ -96,6 +96,7 @@ class Login:
             raise
         self.expiry = self.worker.lifetime.start(session)
         self.worker.sessions[self.session_id] = session
+        self.worker.identities[self.principal.key] += 1
         self.worker.is_empty.clear()
         metrics.inc(_ACCEPTED)
         metrics.put(_OPEN, len(self.worker.sessions))
@@ -131,6 +132,11 @@ class Login:
         self._leave()
         self.worker.cancels.unregister(self.cancel_pid)
         self.worker.sessions.pop(self.session_id, None)
+        left = self.worker.identities[self.principal.key] - 1
+        if left > 0:
+            self.worker.identities[self.principal.key] = left
+        else:
+            del self.worker.identities[self.principal.key]
         if not self.worker.sessions:
             self.worker.is_empty.set()
         metrics.put(_OPEN, len(self.worker.sessions))

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from _fastpath.journal import Journal
 from gateway.approvals.client import ApprovalClient
 from gateway.audit.journal import Recorder
 from gateway.config import Config, Target
-from gateway.errors import TokenInvalid
+from gateway.errors import TokenInvalid, TooManySessions
 from gateway.identity.gateway_tokens import is_gateway_token
 from gateway.identity.keys import KeyStore
 from gateway.identity.verify import UnknownKey, Verifier
@@ -21,7 +22,7 @@ from gateway.ipc import epochs, paths
 from gateway.ipc.analyzer_client import AnalyzerClient
 from gateway.ipc.channel import Channel, ChannelError
 from gateway.ipc.tallies import Tallies
-from gateway.limits import JOURNAL_BYTES
+from gateway.limits import JOURNAL_BYTES, SESSIONS_PER_WORKER_MAX
 from gateway.policy.principal import Principal
 from gateway.policy.profile import Level
 from gateway.session.cancel import CancelDesk
@@ -85,6 +86,7 @@ class Worker:
         self.verifier = Verifier(self.config.issuers, self._keys)
         self.gateway_tokens = KnownTokens(self.control)
         self.sessions: dict[str, Session] = {}
+        self.identities: Counter[str] = Counter()  # sessions by principal
         self.lifetime = Lifetime(context.data_dir, self.epochs, self.config.sessions, self.sessions)
         self.is_empty = asyncio.Event()  # set whenever the last session has ended
         self.floods = Floods()
@@ -104,6 +106,13 @@ class Worker:
             )
             self._pools[target.name, level] = pool
         return pool
+
+    def check_room(self, principal: Principal) -> None:
+        """Raise TooManySessions when this worker has no place for another of `principal`."""
+        if len(self.sessions) >= SESSIONS_PER_WORKER_MAX:
+            raise TooManySessions("too many sessions")
+        if self.identities[principal.key] >= self.config.sessions.per_identity:
+            raise TooManySessions("too many sessions of this identity")
 
     def is_balancer(self, peer: object) -> bool:
         """Whether connections of `peer` begin with the header of a load balancer."""

@@ -17,6 +17,7 @@ from tests.support.wireclient import (
     FLUSH,
     WireClient,
     bind,
+    error_fields,
     errors,
     execute,
     kinds,
@@ -24,6 +25,7 @@ from tests.support.wireclient import (
     parse,
     query,
     rows,
+    startup,
 )
 
 LIMIT_S = 2
@@ -31,7 +33,7 @@ LIMIT_S = 2
 
 @pytest.fixture(scope="module")
 def strict(stands: Stands) -> Iterator[GatewayProcess]:
-    limits = f'idle_in_transaction = "{LIMIT_S}s"\nslow_reader = "{LIMIT_S}s"'
+    limits = f'idle_in_transaction = "{LIMIT_S}s"\nslow_reader = "{LIMIT_S}s"\nper_identity = 8'
     with (
         own_directory() as directory,
         GatewayProcess(
@@ -129,3 +131,26 @@ def test_total_of_server_connections(strict: GatewayProcess) -> None:
         three.ask(query("begin"))
         two.ask(query("commit"))
         assert rows(one.until_ready()) == [[b"1"]]
+
+
+def test_one_identity_does_not_take_every_place(strict: GatewayProcess) -> None:
+    def login(subject: str) -> str:
+        """The SQLSTATE of a refusal, "" for a login that stays."""
+        client = WireClient(strict.port, timeout_s=5)
+        clients.append(client)
+        client.send(startup({"user": "agent", "database": "orders"}))
+        client.expect("R")
+        client.send(message("p", strict.mint(subject, ["agents"]).encode() + b"\0"))
+        got = client.read()
+        assert got is not None
+        return error_fields(got[1])["C"] if got[0] == "E" else ""
+
+    clients: list[WireClient] = []
+    try:
+        assert [login("greedy") for _ in range(10)] == [""] * 8 + ["53300"] * 2
+        assert login("modest") == ""
+        clients[0].socket.close()
+        wait_until(lambda: login("greedy") == "", 5, "a place that was left is had again")
+    finally:
+        for client in clients:
+            client.socket.close()
